@@ -1,0 +1,2 @@
+//! The SlimIO operator's command line.
+fn main() {}
