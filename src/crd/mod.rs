@@ -1,0 +1,31 @@
+//! The custom resources of group `slim.io`: what users write and what the operator answers. One file per kind.
+#![allow(unreachable_pub, reason = "KubeSchema puts a public copy of each struct inside a function")]
+
+mod connector;
+mod connector_status;
+mod manifest;
+mod reference;
+mod scan;
+mod workspace;
+
+pub use connector::*;
+pub use connector_status::*;
+pub use manifest::{all, file_name, manifest};
+pub use reference::*;
+pub use scan::*;
+pub use workspace::*;
+
+/// The API group of every kind.
+pub const GROUP: &str = "slim.io";
+/// The finalizer of a Connector that something at the API may belong to.
+pub const FINALIZER: &str = "slim.io/finalizer";
+/// The id, origin and owner of the remote connector: a copy for backups, never the truth.
+pub const CONNECTOR_ANNOTATION: &str = "slim.io/connector";
+/// UID, id and end of a Scan's remote scan: what keeps a restored Scan from being run again.
+pub const SCAN_ANNOTATION: &str = "slim.io/scan";
+/// Any new value asks for a fresh look at the API, and a connection test, now.
+pub const RECONCILE_ANNOTATION: &str = "slim.io/reconcile-requested-at";
+/// `"true"` on an object that is being deleted lets go of the remote connector without asking the API.
+pub const ABANDON_ANNOTATION: &str = "slim.io/abandon";
+/// Says that somebody updated the provider's credentials at the API by other means; holds the printed digest.
+pub const CREDENTIALS_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/credentials-acknowledged";

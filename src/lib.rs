@@ -1,0 +1,6 @@
+//! The SlimIO operator: cloud-storage connectors and sensitive-data scans as Kubernetes resources.
+//!
+//! [`crd`] holds what users write, [`controller`] what is done about it, [`remote`] what is known of a Connectors API and
+//! how it may be asked, [`telemetry`] how all of that is seen from outside.
+
+pub mod crd;
