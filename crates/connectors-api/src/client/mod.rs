@@ -1,0 +1,192 @@
+//! A client of the API that sends each request at most once and says of each failure what it may have done.
+//!
+//! No retry, no redirect, no guess: [`Error`] tells [`ErrorKind::NotSent`](crate::ErrorKind::NotSent),
+//! [`ErrorKind::Refused`](crate::ErrorKind::Refused) and
+//! [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) apart, and the caller decides.
+
+mod answer;
+mod builder;
+mod exchange;
+mod paging;
+mod retry_after;
+
+use std::fmt;
+use std::sync::Arc;
+
+use reqwest::RequestBuilder;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use answer::{Answer, RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET, REQUEST_ID, RateLimit};
+pub use builder::{BuildError, ClientBuilder, TimeLimits};
+pub use paging::{Incomplete, ListError, ListLimits, ListQuery, Listing, Page};
+
+use crate::credential::{Credential, Redactor};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::paths::{Route, Verb};
+use crate::wire::{
+    ConnectorConfig, ConnectorCreated, ConnectorDeleted, ConnectorDetail, ConnectorId, CreateConnector,
+    ParallelScanStarted, ScanId, ScanRead, ScanStarted, StartParallelScan, StartScan, TestOutcome,
+};
+use exchange::{Exchange, Limits};
+
+/// A client for one API with one credential. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    reads: reqwest::Client,
+    writes: reqwest::Client,
+    endpoint: Endpoint,
+    credential: Credential,
+    limits: TimeLimits,
+}
+
+impl From<Arc<Inner>> for Client {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.0.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Begins a client for this address and this credential: what stands after `Bearer`.
+    #[must_use]
+    pub fn builder(endpoint: Endpoint, credential: SecretString) -> ClientBuilder {
+        ClientBuilder::new(endpoint, credential)
+    }
+
+    /// Where it sends to.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    /// Reads one connector, with its scan history: `GET /connectors/{id}`.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] where this workspace does not know the id, which may also mean that the connector
+    /// was moved to another one.
+    pub async fn get(&self, id: &ConnectorId) -> Result<Answer<ConnectorDetail>, Error> {
+        self.read(Route::ReadConnector, id.as_str()).await
+    }
+
+    /// Creates a connector: `POST /connectors`.
+    ///
+    /// # Errors
+    /// With [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) the connector may exist: list before creating again.
+    pub async fn create(&self, create: &CreateConnector) -> Result<Answer<ConnectorCreated>, Error> {
+        let secrets: Vec<&SecretString> = match &create.config {
+            ConnectorConfig::Aws(aws) => vec![&aws.external_id],
+            ConnectorConfig::Azure(azure) => vec![&azure.client_secret],
+            ConnectorConfig::Gcp(_) => vec![],
+        };
+        let body = create.to_json().expose_secret().to_owned();
+        self.post(Route::CreateConnector, "", Some(body), &secrets, self.0.limits.ordinary()).await
+    }
+
+    /// Deletes a connector with its history and findings, for good: `DELETE /connectors/{id}`.
+    ///
+    /// A success without a body counts as deleted. Whether it is gone only a later read can tell.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] where it is not there (any more).
+    pub async fn delete(&self, id: &ConnectorId) -> Result<Answer<ConnectorDeleted>, Error> {
+        let route = Route::DeleteConnector;
+        let request = self.request(route, id.as_str());
+        let answer =
+            self.exchange(route, &[], self.0.limits.ordinary()).run_allowing_no_body(request).await?;
+        Ok(answer.map(|body| body.unwrap_or(ConnectorDeleted { id: None, deleted: true })))
+    }
+
+    /// Tests whether a connector's credentials work: `POST /connectors/{id}/test`. May take a while.
+    ///
+    /// # Errors
+    /// A test that ran and failed is usually an answer with `connected: false`; a service may also refuse.
+    pub async fn test(&self, id: &ConnectorId) -> Result<Answer<TestOutcome>, Error> {
+        self.post(Route::TestConnector, id.as_str(), None, &[], self.0.limits.of_a_test()).await
+    }
+
+    /// Starts a scan of one connector: `POST /connectors/{id}/scan`.
+    ///
+    /// # Errors
+    /// With [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) the scan may run: read the connector's history
+    /// before starting again.
+    pub async fn start_scan(
+        &self,
+        id: &ConnectorId,
+        start: &StartScan,
+    ) -> Result<Answer<ScanStarted>, Error> {
+        self.post(Route::StartScan, id.as_str(), Some(json(start)), &[], self.0.limits.ordinary()).await
+    }
+
+    /// Starts one scan across connectors: `POST /scans/parallel`.
+    ///
+    /// # Errors
+    /// As [`start_scan`](Self::start_scan).
+    pub async fn start_parallel_scan(
+        &self,
+        start: &StartParallelScan,
+    ) -> Result<Answer<ParallelScanStarted>, Error> {
+        self.post(Route::StartParallelScan, "", Some(json(start)), &[], self.0.limits.ordinary()).await
+    }
+
+    /// Reads one scan: `GET /scans/{id}`.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] also where the service does not have this endpoint for this scan.
+    pub async fn get_scan(&self, id: &ScanId) -> Result<Answer<ScanRead>, Error> {
+        self.read(Route::ReadScan, id.as_str()).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, route: Route, id: &str) -> Result<Answer<T>, Error> {
+        let request = self.request(route, id);
+        let answer = self.exchange(route, &[], self.0.limits.ordinary()).run(request).await?;
+        Ok(answer.map(|content| content.data))
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        route: Route,
+        id: &str,
+        body: Option<String>,
+        secrets: &[&SecretString],
+        limits: Limits,
+    ) -> Result<Answer<T>, Error> {
+        let mut request = self.request(route, id);
+        request = match body {
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
+            // Some servers refuse a POST that does not say how long it is.
+            None => request.header(CONTENT_LENGTH, 0),
+        };
+        let answer = self.exchange(route, secrets, limits).run(request).await?;
+        Ok(answer.map(|content| content.data))
+    }
+
+    fn request(&self, route: Route, id: &str) -> RequestBuilder {
+        let url = self.0.endpoint.route_url(route, id);
+        match route.verb() {
+            Verb::Get => self.0.reads.get(url),
+            Verb::Post => self.0.writes.post(url),
+            Verb::Delete => self.0.writes.delete(url),
+        }
+    }
+
+    fn exchange<'a>(&'a self, route: Route, secrets: &'a [&'a SecretString], limits: Limits) -> Exchange<'a> {
+        let credential = &self.0.credential;
+        Exchange { route, credential, redactor: Redactor::new(credential, secrets), limits }
+    }
+}
+
+/// The body of a start. Writing numbers, words and lists of texts into memory has no way to fail.
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default()
+}
