@@ -34,6 +34,20 @@ pub enum ErrorKind {
     Unreadable,
 }
 
+impl ErrorKind {
+    /// The kind as a metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Refused => "refused",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::NoAnswer => "no_answer",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// A request that did not work. `Display` is one sentence that is fit for a person: bounded, without control
 /// characters, and without the credential or any secret of the request.
 #[derive(Clone, PartialEq, Eq)]

@@ -20,6 +20,11 @@ use crate::wire::{Envelope, EnvelopeStatus, ErrorReport, Metadata, Pagination, R
 /// Largest body of an answer that is read, in bytes.
 pub(super) const MAX_BODY: usize = 8 * 1024 * 1024;
 
+/// Most objects, and most parts of any kind, in a body. A parsed object can take eighty times the memory of its text,
+/// so a bound on the text alone is none. Eight mebibytes of bucket names stay below.
+const MAX_OBJECTS: usize = 50_000;
+const MAX_PARTS: usize = 400_000;
+
 /// How much of a refusal's body is read, in bytes. It only decorates the status.
 const MAX_REFUSAL_BODY: usize = 64 * 1024;
 
@@ -66,15 +71,7 @@ impl Exchange<'_> {
         &self,
         request: RequestBuilder,
     ) -> Result<Answer<Content<T>>, Error> {
-        let (response, deadline) = self.send(request).await?;
-        let head = Head::read(&response);
-        if !head.status.is_success() {
-            return Err(self.refusal(head, response, deadline).await);
-        }
-        let body = match self.body(response, deadline, MAX_BODY).await {
-            Ok(body) => body,
-            Err((_, broken)) => return Err(self.unreadable(head, &self.describe(&broken))),
-        };
+        let (head, body) = self.fetch(request).await?;
         self.decode(head, &body)
     }
 
@@ -83,19 +80,27 @@ impl Exchange<'_> {
         &self,
         request: RequestBuilder,
     ) -> Result<Answer<Option<T>>, Error> {
+        let (head, body) = self.fetch(request).await?;
+        if body.trim_ascii().is_empty() {
+            return Ok(self.answer(head, None, None));
+        }
+        Ok(self.decode::<T>(head, &body)?.map(|content| Some(content.data)))
+    }
+
+    /// Sends the request and reads a successful answer to the end of its body.
+    async fn fetch(&self, request: RequestBuilder) -> Result<(Head, Vec<u8>), Error> {
         let (response, deadline) = self.send(request).await?;
         let head = Head::read(&response);
         if !head.status.is_success() {
             return Err(self.refusal(head, response, deadline).await);
         }
-        let body = match self.body(response, deadline, MAX_BODY).await {
-            Ok(body) => body,
-            Err((_, broken)) => return Err(self.unreadable(head, &self.describe(&broken))),
-        };
-        if body.trim_ascii().is_empty() {
-            return Ok(self.answer(head, None, None));
+        match self.body(response, deadline, MAX_BODY).await {
+            Ok(body) if has_too_many_parts(&body) => {
+                Err(self.unreadable(head, "the body has too many parts"))
+            }
+            Ok(body) => Ok((head, body)),
+            Err((_, broken)) => Err(self.unreadable(head, &self.describe(&broken))),
         }
-        Ok(self.decode::<T>(head, &body)?.map(|content| Some(content.data)))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(Response, Instant), Error> {
@@ -289,6 +294,13 @@ fn root_cause(error: &reqwest::Error) -> String {
         return format!("{stage}: {cause}");
     }
     if error.source().is_none() { error.to_string() } else { format!("the connection broke: {cause}") }
+}
+
+/// Counts what begins an object, an array or a next element. Those inside texts count too, which errs on the safe side.
+fn has_too_many_parts(body: &[u8]) -> bool {
+    let objects = body.iter().filter(|&&byte| byte == b'{').count();
+    let parts = body.iter().filter(|&&byte| matches!(byte, b'{' | b'[' | b',')).count();
+    objects > MAX_OBJECTS || parts > MAX_PARTS
 }
 
 fn is_json(body: &[u8]) -> bool {

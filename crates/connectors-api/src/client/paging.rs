@@ -4,10 +4,9 @@
 //! (a cursor that came again, a limit, an item that cannot be read) says so: the stream ends in
 //! [`ListError::Incomplete`], a [`Listing`] carries the reason.
 
-use std::collections::HashSet;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use futures::stream::{self, Stream, TryStreamExt};
+use futures::stream::{self, Stream};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -265,7 +264,6 @@ impl Client {
                 }
             }
         })
-        .into_stream()
     }
 
     /// All connectors that fit, at once.

@@ -52,6 +52,27 @@ async fn a_body_that_announces_too_much_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_would_swell_in_memory_is_not_parsed() {
+    for part in ["{},", "[],", "0,"] {
+        let parts = part.repeat(401_000);
+        let body = format!(r#"{{"data":{{"id":"conn-1","config":{{"x":[{parts}0]}}}}}}"#);
+        let double = Double::always(Act::Answer(http(200, &[], body))).await;
+        let error = client(double.address).get(&conn("conn-1")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreadable);
+        assert!(error.to_string().ends_with("the body has too many parts"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connector_with_very_many_buckets_is_read() {
+    let buckets: Vec<String> = (0..100_000).map(|n| format!("a-bucket-with-an-ordinary-name-{n}")).collect();
+    let body = serde_json::json!({"data": {"id": "conn-1", "config": {"buckets": buckets}}}).to_string();
+    let double = Double::always(Act::Answer(http(200, &[], body))).await;
+    let answer = client(double.address).get(&conn("conn-1")).await.unwrap();
+    assert_eq!(answer.value.config["buckets"].as_array().unwrap().len(), 100_000);
+}
+
+#[tokio::test]
 async fn the_status_of_a_refusal_counts_whatever_its_body_does() {
     for answer in [
         chunked(503, 9),
