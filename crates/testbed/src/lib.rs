@@ -1,1 +1,19 @@
-//! testbed
+//! Starts the real parts that tests and the demo run against: a Kubernetes control plane, S3 with STS and IAM, the
+//! Connectors API server and the operator.
+//!
+//! Every part runs as a child process on a free port of loopback, writes its log to a file whose end is shown when a
+//! test fails, and is gone when its handle is dropped or the process that holds it dies. What has to be built or
+//! installed first lies in a cache of the user's and is made once ([`Parts::prepare`]).
+
+pub mod bins;
+pub mod cache;
+mod error;
+mod parts;
+mod port;
+mod process;
+pub mod progress;
+mod rundir;
+
+pub use error::{Error, Result};
+pub use parts::Parts;
+pub use process::{Exit, Process, Signal, Spec, tail_of};

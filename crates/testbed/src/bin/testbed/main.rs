@@ -1,0 +1,43 @@
+//! The command line of the testbed: prepares the real parts. `cargo xtask` calls it.
+#![allow(clippy::print_stdout)] // a command line: standard output is its result
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use testbed::Parts;
+
+/// Real parts for tests and for the demo.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build and install what the real parts need, once per machine, and say where it is.
+    Prepare,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Task::Prepare => prepare(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare() -> testbed::Result<ExitCode> {
+    let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python } = Parts::prepare()?;
+    for path in [Some(etcd), Some(kube_apiserver), kube_controller_manager, Some(kubectl), Some(python)] {
+        if let Some(path) = path {
+            println!("{}", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
