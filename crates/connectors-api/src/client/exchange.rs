@@ -164,7 +164,7 @@ impl Exchange<'_> {
             // Also where `data` is missing, as it is when the envelope reports an error.
             other => {
                 let report = ErrorReport::read(body);
-                if report == ErrorReport::default() {
+                if report.code.is_none() && report.message.is_none() {
                     let why = match other {
                         Err(error) if is_json(body) => format!("the envelope is not as documented: {error}"),
                         _ => "it is not JSON".to_owned(),

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub use answer::{Answer, RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET, REQUEST_ID, RateLimit};
 pub use builder::{BuildError, ClientBuilder, TimeLimits};
-pub use paging::{Incomplete, ListError, ListLimits, ListQuery, Listing, Page};
+pub use paging::{Incomplete, ListError, ListLimits, ListQuery, Listing, Page, Pages};
 
 use crate::credential::{Credential, Redactor};
 use crate::endpoint::Endpoint;

@@ -154,8 +154,8 @@ impl ListQuery {
     }
 }
 
-/// How far a list has been read.
-struct Reading {
+/// A list that is read page by page, with the guards of a whole one.
+pub struct Pages {
     client: Client,
     query: ListQuery,
     limits: ListLimits,
@@ -169,7 +169,7 @@ struct Reading {
     incomplete: Option<Incomplete>,
 }
 
-impl Reading {
+impl Pages {
     fn new(client: Client, query: ListQuery, limits: ListLimits) -> Self {
         Self {
             client,
@@ -186,7 +186,10 @@ impl Reading {
     }
 
     /// The items of the next page that did not come before; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Vec<ConnectorItem>>, Error> {
+    ///
+    /// # Errors
+    /// When the page is refused or cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<ConnectorItem>>, Error> {
         if self.done {
             return Ok(None);
         }
@@ -218,6 +221,18 @@ impl Reading {
         Ok(Some(fresh))
     }
 
+    /// Requests answered so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.pages
+    }
+
+    /// At the end: why something may be missing; `None` when the list is complete.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<Incomplete> {
+        self.incomplete
+    }
+
     /// Remembers where to go on, or says why that is not possible.
     fn turn_to(&mut self, next: Option<Cursor>) -> Option<Incomplete> {
         self.cursor = next;
@@ -243,6 +258,12 @@ impl Client {
         Ok(answer.map(|content| query.page(content.data, content.pagination)))
     }
 
+    /// The list, one request at a time: for callers that count each of them.
+    #[must_use]
+    pub fn pages(&self, query: ListQuery, limits: ListLimits) -> Pages {
+        Pages::new(self.clone(), query, limits)
+    }
+
     /// All connectors that fit, page by page as they are asked for, each id once.
     ///
     /// The stream ends after its first error. [`ListError::Incomplete`] comes last, after all items that could be
@@ -252,7 +273,7 @@ impl Client {
         query: ListQuery,
         limits: ListLimits,
     ) -> impl Stream<Item = Result<ConnectorItem, ListError>> + Send + use<> {
-        let start = (Reading::new(self.clone(), query, limits), VecDeque::new());
+        let start = (Pages::new(self.clone(), query, limits), VecDeque::new());
         stream::try_unfold(start, |(mut reading, mut ready)| async move {
             loop {
                 if let Some(item) = ready.pop_front() {
@@ -272,7 +293,7 @@ impl Client {
     /// When a page cannot be read. A list that stopped at a guard is no error: see [`Listing::incomplete`].
     pub async fn list(&self, query: &ListQuery, limits: ListLimits) -> Result<Listing, Error> {
         let begun_at = Timestamp::now();
-        let mut reading = Reading::new(self.clone(), query.clone(), limits);
+        let mut reading = Pages::new(self.clone(), query.clone(), limits);
         let mut items = Vec::new();
         while let Some(fresh) = reading.next().await? {
             items.extend(fresh);
