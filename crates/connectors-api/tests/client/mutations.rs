@@ -91,6 +91,7 @@ async fn a_success_whose_body_cannot_be_read_leaves_the_outcome_unknown() {
         (json(201, r#"{"status":"success","data":{"name":"no id"}}"#), "missing field `id`"),
         (json(201, r#"{"data":{"id":""}}"#), "an id must not be empty"),
         (json(201, "{}"), "missing field `data`"),
+        (json(201, r#"{"metadata":{"request_id":"req-1"}}"#), "missing field `data`"),
         (json(201, ""), "it is not JSON"),
         (b"HTTP/1.1 201 Created\r\ncontent-length: 99999999\r\n\r\n{".to_vec(), "larger than 8 MiB"),
     ] {
