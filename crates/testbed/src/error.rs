@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a real part is not there or did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Something that must be on the machine is not.
@@ -70,6 +70,13 @@ pub enum Error {
     /// Something that should not be possible; the text says what.
     #[error("{0}")]
     Bug(String),
+}
+
+/// As [`std::fmt::Display`]: a test that unwraps shows the log's end as lines, not as one escaped string.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

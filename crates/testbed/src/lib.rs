@@ -7,13 +7,17 @@
 
 pub mod bins;
 pub mod cache;
+mod cluster;
 mod error;
 mod parts;
-mod port;
+pub mod port;
 mod process;
 pub mod progress;
 mod rundir;
+pub mod wait;
 
+pub use cluster::{ClusterOptions, Output, SharedCluster, TestCluster};
 pub use error::{Error, Result};
 pub use parts::Parts;
 pub use process::{Exit, Process, Signal, Spec, tail_of};
+pub use rundir::PartDir;

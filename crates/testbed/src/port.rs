@@ -12,7 +12,8 @@ const ATTEMPTS: usize = 4;
 /// # Errors
 /// [`Error::Io`] when no port of 127.0.0.1 can be bound.
 pub fn free() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("bind a port of 127.0.0.1"))?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("bind a port of 127.0.0.1"))?;
     Ok(listener.local_addr().map_err(Error::io("read the bound port"))?.port())
 }
 

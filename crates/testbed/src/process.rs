@@ -214,7 +214,9 @@ impl Process {
         });
         let reason = match started.recv_timeout(SPAWN_LIMIT) {
             Ok(line) => match line.strip_prefix("pid ").and_then(|pid| pid.parse().ok()) {
-                Some(pid) => return Ok(Self { name, log, grace, pid, orders: Mutex::new(Some(orders)), exit }),
+                Some(pid) => {
+                    return Ok(Self { name, log, grace, pid, orders: Mutex::new(Some(orders)), exit });
+                }
                 None => line.trim_start_matches("error ").to_owned(),
             },
             Err(RecvTimeoutError::Timeout) => format!("not running after {} s", SPAWN_LIMIT.as_secs()),
@@ -303,7 +305,12 @@ impl Process {
     /// Shows the end of the log when the running test is failing.
     fn show_tail_if_failing(&self) {
         if std::thread::panicking() {
-            eprintln!("--- {}: end of {} ---\n{}", self.name, self.log.display(), tail_of(&self.log, TAIL_LINES));
+            eprintln!(
+                "--- {}: end of {} ---\n{}",
+                self.name,
+                self.log.display(),
+                tail_of(&self.log, TAIL_LINES)
+            );
         }
     }
 

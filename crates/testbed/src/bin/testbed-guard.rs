@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     let Some(grace) = grace.to_str().and_then(|text| text.parse().ok()).map(Duration::from_millis) else {
         return fail("the grace is not a number of milliseconds");
     };
-    let output = || std::io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);
+    let output =
+        || std::io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);
     let spawned = Command::new(&program)
         .args(args)
         .stdin(Stdio::null())
@@ -62,7 +63,8 @@ fn main() -> ExitCode {
         move || listen(&watched, grace)
     });
     let outcome = reap(&mut child, &watched);
-    if watched.let_go.load(Ordering::Acquire) && !watched.orderly.load(Ordering::Acquire) && !scrub.is_empty() {
+    if watched.let_go.load(Ordering::Acquire) && !watched.orderly.load(Ordering::Acquire) && !scrub.is_empty()
+    {
         let _ = std::fs::remove_dir_all(PathBuf::from(scrub));
     }
     say(&outcome);
@@ -121,7 +123,8 @@ impl Watched {
     fn signal(&self, signal: Signal, group: bool) {
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped {
-            let send = if group { rustix::process::kill_process_group } else { rustix::process::kill_process };
+            let send =
+                if group { rustix::process::kill_process_group } else { rustix::process::kill_process };
             let _ = send(self.pid, signal);
         }
     }

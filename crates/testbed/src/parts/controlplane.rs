@@ -14,10 +14,14 @@ const GO_SUM: &str = include_str!("../../controlplane/go.sum");
 const COMMANDS_GO: &str = include_str!("../../controlplane/commands.go");
 
 /// What is built. The main package of etcd is called `server`.
-const PACKAGES: [&str; 3] =
-    ["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kube-controller-manager", "go.etcd.io/etcd/server/v3"];
+const PACKAGES: [&str; 3] = [
+    "k8s.io/kubernetes/cmd/kube-apiserver",
+    "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "go.etcd.io/etcd/server/v3",
+];
 
-const HINT: &str = "is the Go module proxy reachable? (GOPROXY, GOFLAGS, HTTPS_PROXY, GOCACHE and GOMODCACHE are used)";
+const HINT: &str =
+    "is the Go module proxy reachable? (GOPROXY, GOFLAGS, HTTPS_PROXY, GOCACHE and GOMODCACHE are used)";
 
 /// The folder with the three programs.
 pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
@@ -34,11 +38,15 @@ pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
         }
         let spec = |name: &str| {
             let spec = Spec::new(name, &go, &log).folder(&source);
-            ENVIRONMENT.iter().fold(spec, |spec, (key, value)| spec.env(key, value)).without_env(["GOOS", "GOARCH"])
+            ENVIRONMENT
+                .iter()
+                .fold(spec, |spec, (key, value)| spec.env(key, value))
+                .without_env(["GOOS", "GOARCH"])
         };
         let download = spec("go mod download").args(["mod", "download", "-x"]);
         step::run("control plane: modules", download, &log, HINT, |progress, output| {
-            let done = output.lines().filter(|line| line.contains(".zip: 200") || line.contains(".zip (")).count();
+            let done =
+                output.lines().filter(|line| line.contains(".zip: 200") || line.contains(".zip (")).count();
             progress.update(&format!("{done} downloaded"));
         })?;
         let total = stale_packages(&go, &source, &flags)?;
@@ -86,8 +94,10 @@ fn stale_packages(go: &Path, source: &Path, flags: &str) -> Result<usize> {
 
 /// What was built runs on this machine.
 fn check_version(apiserver: &Path) -> Result<()> {
-    let output =
-        Command::new(apiserver).arg("--version").output().map_err(Error::io("run the built kube-apiserver"))?;
+    let output = Command::new(apiserver)
+        .arg("--version")
+        .output()
+        .map_err(Error::io("run the built kube-apiserver"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let wanted = kubernetes_version()?;
     if said.trim().ends_with(&wanted) {
@@ -98,7 +108,8 @@ fn check_version(apiserver: &Path) -> Result<()> {
 
 /// The version of Kubernetes that go.mod names, as `v1.2.3`.
 fn kubernetes_version() -> Result<String> {
-    required("k8s.io/kubernetes").ok_or_else(|| Error::Bug("go.mod does not name k8s.io/kubernetes".to_owned()))
+    required("k8s.io/kubernetes")
+        .ok_or_else(|| Error::Bug("go.mod does not name k8s.io/kubernetes".to_owned()))
 }
 
 fn required(module: &str) -> Option<String> {

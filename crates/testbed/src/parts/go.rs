@@ -26,7 +26,10 @@ pub(super) fn toolchain(cache: &Cache, base: &Python, oldest: &str) -> Result<Pa
         }
     })?;
     go_root(&environment).map(|root| root.join(relative)).ok_or_else(|| {
-        Error::missing("the Go toolchain in the cache", format!("remove {} and run again", environment.display()))
+        Error::missing(
+            "the Go toolchain in the cache",
+            format!("remove {} and run again", environment.display()),
+        )
     })
 }
 

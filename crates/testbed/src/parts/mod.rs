@@ -39,7 +39,8 @@ impl Parts {
         if let Some(parts) = prepared.as_ref() {
             return Ok(parts.clone());
         }
-        let parts = Self::prepare_in(&Cache::from_env()?, std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from))?;
+        let parts =
+            Self::prepare_in(&Cache::from_env()?, std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from))?;
         Ok(prepared.insert(parts).clone())
     }
 

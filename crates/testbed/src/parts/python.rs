@@ -13,9 +13,11 @@ const REQUIREMENTS: &str = include_str!("../../python/requirements.txt");
 /// The oldest Python that moto takes.
 const OLDEST: (u32, u32) = (3, 10);
 /// Where a Python may be: the usual name first, then those of systems whose usual one is too old.
-const CANDIDATES: [&str; 6] = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
+const CANDIDATES: [&str; 6] =
+    ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
 
-const HINT: &str = "is the package index reachable? (PIP_INDEX_URL, HTTPS_PROXY and pip's own configuration are used)";
+const HINT: &str =
+    "is the package index reachable? (PIP_INDEX_URL, HTTPS_PROXY and pip's own configuration are used)";
 
 /// A Python of the machine that can make environments.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl Python {
     /// The environment with moto and kubectl.
     pub(super) fn environment(&self, cache: &Cache) -> Result<PathBuf> {
         self.install(cache, "python", REQUIREMENTS, |environment| {
-            let check = "import flask, flask_cors, moto.server, moto.s3.models, moto.sts.models, moto.iam.models";
+            let check =
+                "import flask, flask_cors, moto.server, moto.s3.models, moto.sts.models, moto.iam.models";
             let output = Command::new(environment.join("bin/python"))
                 .args(["-c", check])
                 .output()
@@ -52,7 +55,10 @@ impl Python {
             if output.status.success() {
                 return Ok(());
             }
-            Err(Error::Bug(format!("the installed moto does not load: {}", String::from_utf8_lossy(&output.stderr))))
+            Err(Error::Bug(format!(
+                "the installed moto does not load: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )))
         })
     }
 
@@ -65,7 +71,8 @@ impl Python {
         check: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let platform = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
-        let entry = cache.entry(name, &[requirements, &self.version, &self.program.to_string_lossy(), &platform]);
+        let entry =
+            cache.entry(name, &[requirements, &self.version, &self.program.to_string_lossy(), &platform]);
         let log = entry.log();
         entry.get_or_build(|folder| {
             let list = folder.join("requirements.txt");
@@ -74,7 +81,16 @@ impl Python {
             step::run(&format!("{name}: environment"), make, &log, VENV_HINT, |_, _| {})?;
             let total = requirements.lines().filter(|line| line.contains("==")).count();
             let install = Spec::new("pip install", folder.join("bin/python"), &log)
-                .args(["-m", "pip", "install", "--require-hashes", "--no-input", "--progress-bar", "off", "-r"])
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--require-hashes",
+                    "--no-input",
+                    "--progress-bar",
+                    "off",
+                    "-r",
+                ])
                 .arg(&list)
                 .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
             step::run(&format!("{name}: packages"), install, &log, HINT, |progress, output| {
@@ -91,7 +107,8 @@ const VENV_HINT: &str = "does Python have venv? (`apt-get install python3-venv`)
 /// The Python behind a name; a reason when it is there and will not do, none when it is not there.
 fn probe(candidate: &str) -> Result<Python, Option<String>> {
     let code = "import sys, os, ensurepip, venv; print(sys.version.split()[0]); print(os.path.realpath(sys.executable))";
-    let output = Command::new(candidate).args(["-c", code]).stdin(Stdio::null()).output().map_err(|_| None)?;
+    let output =
+        Command::new(candidate).args(["-c", code]).stdin(Stdio::null()).output().map_err(|_| None)?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         let last = error.lines().last().unwrap_or("it does not run");

@@ -1,0 +1,4 @@
+//! The testbed's own tests: that its parts are real, start, refuse what they must, and go away.
+
+mod cluster;
+mod processes;
