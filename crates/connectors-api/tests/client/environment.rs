@@ -7,17 +7,25 @@ const PART: &str = "CONNECTORS_API_TEST_PROXIED_PART";
 
 /// The environment of a running process cannot be changed safely, so the test runs its second half in a child of itself.
 #[tokio::test]
-async fn requests_go_through_the_proxy_of_the_environment() {
+async fn requests_go_through_the_proxy_of_the_environment_unless_told_not_to() {
     const SERVICE: &str = "service.example:8080";
     if std::env::var_os(PART).is_some() {
         let endpoint = connectors_api::Endpoint::parse(&format!("http://{SERVICE}")).unwrap();
         let client = connectors_api::Client::builder(endpoint, "key".into()).build().unwrap();
         assert_eq!(client.get(&conn("conn-1")).await.unwrap().value.name, "proxied");
+        let service =
+            Double::always(Act::Answer(json(200, r#"{"data":{"id":"conn-1","name":"direct"}}"#))).await;
+        let direct = builder(service.address).without_proxies().build().unwrap();
+        assert_eq!(direct.get(&conn("conn-1")).await.unwrap().value.name, "direct");
         return;
     }
     let proxy = Double::always(Act::Answer(json(200, r#"{"data":{"id":"conn-1","name":"proxied"}}"#))).await;
     let child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "environment::requests_go_through_the_proxy_of_the_environment", "--nocapture"])
+        .args([
+            "--exact",
+            "environment::requests_go_through_the_proxy_of_the_environment_unless_told_not_to",
+            "--nocapture",
+        ])
         .env(PART, "1")
         .env("HTTP_PROXY", format!("http://{}", proxy.address))
         .env("http_proxy", format!("http://{}", proxy.address))
