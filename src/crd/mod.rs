@@ -1,5 +1,6 @@
 //! The custom resources of group `slim.io`: what users write and what the operator answers. One file per kind.
 #![allow(unreachable_pub, reason = "KubeSchema puts a public copy of each struct inside a function")]
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one type look alike to the lint")]
 
 mod connector;
 mod connector_status;

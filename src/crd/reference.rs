@@ -80,3 +80,34 @@ pub struct ConnectorRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
+
+/// Which workspace object is meant, once a reference's own namespace is known.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WorkspaceKey {
+    /// Its kind.
+    pub kind: WorkspaceKind,
+    /// Its namespace; none for a ClusterWorkspace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl WorkspaceRef {
+    /// The workspace that an object of `namespace` means.
+    pub fn key(&self, namespace: &str) -> WorkspaceKey {
+        let namespace = match self.kind {
+            WorkspaceKind::ClusterWorkspace => None,
+            WorkspaceKind::Workspace => Some(namespace.to_owned()),
+        };
+        WorkspaceKey { kind: self.kind, namespace, name: self.name.clone() }
+    }
+}
+
+impl std::fmt::Display for WorkspaceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind.as_str(), self.name),
+            None => write!(f, "{} {}", self.kind.as_str(), self.name),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Carries out one effect. Every write to Kubernetes carries the resourceVersion that it was decided on; every POST
+//! stands under a claim; what comes back is put down as a fact, and nothing is decided here.
+
+use std::time::Instant;
+
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::observe::{Pass, Seen};
+use super::plan::{Effect, Note};
+use crate::controller::claims;
+use crate::controller::conditions::{READY, find};
+use crate::controller::{Context, Error, Reason};
+use crate::crd::{CONNECTOR_ANNOTATION, Connector, ConnectorStatus, FINALIZER};
+use crate::remote::{FaultKind, Purpose, Remote};
+
+/// Carries out `effect` on the object as it was read back, and gives the object as it is then; none if it is gone.
+///
+/// # Errors
+/// When this replica does not lead, or Kubernetes does not take a write. What the API says is a fact.
+pub(super) async fn act(
+    connector: Connector,
+    effect: Effect,
+    seen: &Seen,
+    pass: &mut Pass,
+    ctx: &Context,
+) -> Result<Option<Connector>, Error> {
+    if !ctx.leadership.leads() {
+        return Err(Error::NotLeading);
+    }
+    let about = connector.object_ref(&());
+    let name = effect.name();
+    ctx.metrics.effect("Connector", name);
+    let kept = match effect {
+        Effect::Record { status, note } => {
+            if let Some(id) = &status.connector_id {
+                ctx.owned.lock().insert(id.clone(), connector.uid().unwrap_or_default());
+            }
+            let connector = write_status(connector, *status, ctx).await?;
+            say(&connector, &note, ctx).await;
+            connector
+        }
+        Effect::AddFinalizer => {
+            let mut finalizers = connector.metadata.finalizers.clone().unwrap_or_default();
+            finalizers.push(FINALIZER.to_owned());
+            patch_meta(&connector, json!({ "finalizers": finalizers }), "add the finalizer", ctx).await?
+        }
+        Effect::Annotate { value } => {
+            patch_meta(&connector, json!({ "annotations": { CONNECTOR_ANNOTATION: value } }), "annotate", ctx)
+                .await?
+        }
+        Effect::List => {
+            pass.facts.listing = Some(match &seen.remote {
+                Some(remote) => remote.list(Purpose::Foreground).await,
+                None => Err(no_remote()),
+            });
+            connector
+        }
+        Effect::Claim(claim) => {
+            match claims::open(*claim, &seen.key, ctx).await? {
+                Ok((workspace, nonce)) => {
+                    pass.claimed = Some((nonce, Instant::now()));
+                    pass.workspace = Some(workspace);
+                }
+                Err(denied) => pass.facts.denied = Some(denied),
+            }
+            // Somebody else may have had the claim, and put down an id, between our look and our write.
+            return read_back(&connector, ctx).await;
+        }
+        Effect::CloseClaim { nonce, why } => {
+            pass.workspace = claims::close(&nonce, &seen.key, ctx).await?;
+            pass.claimed = None;
+            tracing::debug!(object = %title(&connector), why, "claim closed");
+            connector
+        }
+        Effect::Create => {
+            let created = match (&seen.remote, &seen.observed.request) {
+                (Some(remote), Ok(request)) => remote.create(&request.create).await,
+                _ => Err(no_remote()),
+            };
+            if let Err(fault) = &created {
+                tracing::warn!(object = %title(&connector), error = fault.message, "create failed");
+            }
+            pass.facts.created = Some(created);
+            connector
+        }
+        Effect::Test(id) => {
+            let tested = ask(seen, async |remote| remote.test(&id).await).await;
+            tracing::info!(object = %title(&connector), %id, connected = tested.as_ref().is_ok_and(|test| test.connected), "connection tested");
+            pass.facts.tested = Some(tested);
+            connector
+        }
+        Effect::Read(id) => {
+            pass.facts.read = Some(ask(seen, async |remote| remote.read(&id).await).await);
+            connector
+        }
+        Effect::Delete(id) => {
+            let deleted = ask(seen, async |remote| remote.delete(&id).await).await;
+            tracing::info!(object = %title(&connector), %id, ok = deleted.is_ok(), "connector deleted at the API");
+            pass.facts.deleted = Some(deleted);
+            connector
+        }
+        Effect::ConfirmGone(id) => {
+            let read = ask(seen, async |remote| remote.read(&id).await).await;
+            pass.facts.gone = Some(match read {
+                Ok(_) => Ok(false),
+                Err(fault) if fault.kind == FaultKind::NotFound => {
+                    if let Some(remote) = &seen.remote {
+                        remote.forget(&id);
+                    }
+                    ctx.owned.lock().remove(id.as_str());
+                    Ok(true)
+                }
+                Err(fault) => Err(fault),
+            });
+            connector
+        }
+        Effect::Release { note } => {
+            let left =
+                connector.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect::<Vec<_>>();
+            let patched =
+                patch_meta(&connector, json!({ "finalizers": left }), "remove the finalizer", ctx).await;
+            let (reason, text) = note.words();
+            tracing::info!(object = %title(&connector), reason = %reason, "{text}");
+            ctx.say(&about, false, reason, "Release", text).await;
+            return patched.map(|_| None);
+        }
+    };
+    Ok(Some(kept))
+}
+
+/// Writes the status, guarded by the resourceVersion, and says so where `Ready` turned.
+///
+/// # Errors
+/// [`Error::Conflict`] when somebody else wrote the object since it was read, and whatever else goes wrong.
+pub(super) async fn write_status(
+    mut connector: Connector,
+    status: ConnectorStatus,
+    ctx: &Context,
+) -> Result<Connector, Error> {
+    let old = connector.status.as_ref().and_then(|status| find(&status.conditions, READY)).cloned();
+    let new = find(&status.conditions, READY).cloned();
+    connector.status = Some(status);
+    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let written = api(&connector, ctx)
+        .replace_status(&connector.name_any(), &params, &connector)
+        .await
+        .map_err(Error::kubernetes("write the connector's status"))?;
+    if let Some(new) = new
+        && old.is_none_or(|old| old.status != new.status || old.reason != new.reason)
+    {
+        tracing::info!(object = %title(&written), ready = new.status, reason = new.reason, "{}", new.message);
+        ctx.say_ready(&written.object_ref(&()), &new).await;
+    }
+    Ok(written)
+}
+
+/// The object as the API server has it; none if it is gone, or another one has its name.
+///
+/// # Errors
+/// When the API server does not answer.
+pub(super) async fn read_back(connector: &Connector, ctx: &Context) -> Result<Option<Connector>, Error> {
+    let found = api(connector, ctx)
+        .get_opt(&connector.name_any())
+        .await
+        .map_err(Error::kubernetes("read the connector"))?;
+    Ok(found.filter(|found| found.metadata.uid == connector.metadata.uid))
+}
+
+async fn ask<T>(
+    seen: &Seen,
+    request: impl AsyncFnOnce(&Remote) -> Result<T, crate::remote::Fault>,
+) -> Result<T, crate::remote::Fault> {
+    match &seen.remote {
+        Some(remote) => request(remote).await,
+        None => Err(no_remote()),
+    }
+}
+
+fn no_remote() -> crate::remote::Fault {
+    crate::remote::Fault {
+        kind: FaultKind::Unreachable,
+        message: "there is no API to ask at the moment".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn api(connector: &Connector, ctx: &Context) -> Api<Connector> {
+    Api::namespaced(ctx.client.clone(), &connector.namespace().unwrap_or_default())
+}
+
+/// A merge patch of the metadata, guarded by the resourceVersion.
+async fn patch_meta(
+    connector: &Connector,
+    mut metadata: serde_json::Value,
+    what: &'static str,
+    ctx: &Context,
+) -> Result<Connector, Error> {
+    metadata["resourceVersion"] = json!(connector.metadata.resource_version);
+    let params =
+        PatchParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api(connector, ctx)
+        .patch(&connector.name_any(), &params, &Patch::Merge(json!({ "metadata": metadata })))
+        .await
+        .map_err(Error::kubernetes(what))
+}
+
+async fn say(connector: &Connector, note: &Note, ctx: &Context) {
+    if matches!(note, Note::Seen) {
+        return;
+    }
+    let (reason, text) = note.words();
+    tracing::info!(object = %title(connector), reason = %reason, "{text}");
+    let warning = matches!(note, Note::LostAtTheApi(_));
+    ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text).await;
+}
+
+fn title(connector: &Connector) -> String {
+    format!("{}/{}", connector.namespace().unwrap_or_default(), connector.name_any())
+}
+
+impl Note {
+    fn words(&self) -> (Reason, String) {
+        match self {
+            Self::Seen => (Reason::Creating, "seen".to_owned()),
+            Self::Created(id) => (Reason::Creating, format!("created {id} at the API")),
+            Self::Recovered(id) => (Reason::Creating, format!("found {id}, whose create's answer was lost")),
+            Self::ReplacementBegun(id) => {
+                (Reason::Replacing, format!("{id} is being replaced: it is deleted, then made anew"))
+            }
+            Self::OldOneGone(id) => {
+                (Reason::Replacing, format!("{id} is gone; its successor is being created"))
+            }
+            Self::LostAtTheApi(id) => (
+                Reason::RemoteMissing,
+                format!(
+                    "{id} was deleted at the API, and its scan history and findings with it; it is made again"
+                ),
+            ),
+            Self::Deleted(id) => (Reason::Deleting, format!("deleted {id} at the API")),
+            Self::Retained(id) => (Reason::Deleting, format!("let go of {id}, which stays at the API")),
+            Self::Abandoned(Some(id)) => {
+                (Reason::Deleting, format!("let go of {id} without asking the API, where it may still be"))
+            }
+            Self::Abandoned(None) => (Reason::Deleting, "let go without asking the API".to_owned()),
+            Self::NothingThere => (Reason::Deleting, "there was nothing at the API to delete".to_owned()),
+        }
+    }
+}
+
+impl Effect {
+    /// How metrics call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Record { .. } => "record",
+            Self::AddFinalizer => "add_finalizer",
+            Self::Annotate { .. } => "annotate",
+            Self::List => "list",
+            Self::Claim(_) => "claim",
+            Self::CloseClaim { .. } => "close_claim",
+            Self::Create => "create",
+            Self::Test(_) => "test",
+            Self::Read(_) => "read",
+            Self::Delete(_) => "delete",
+            Self::ConfirmGone(_) => "confirm_gone",
+            Self::Release { .. } => "release",
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Connector: observe, plan, act, one effect at a time, until the plan comes to rest.
+
+mod act;
+mod desired;
+mod observe;
+mod observed;
+mod plan;
+
+use std::time::Duration;
+
+use crate::controller::{Context, Error};
+use crate::crd::Connector;
+
+pub(super) use desired::digest;
+use observe::Pass;
+
+/// Most effects of one pass. A create with its record, claim, test and read takes eleven.
+const STEPS: usize = 32;
+
+/// Brings one Connector a pass nearer to its spec, and says when to look again.
+///
+/// # Errors
+/// When Kubernetes does not answer or take a write, or another replica leads.
+pub(super) async fn reconcile(cached: &Connector, ctx: &Context) -> Result<Option<Duration>, Error> {
+    let mut connector = cached.clone();
+    let mut pass = Pass::default();
+    let mut fresh = false;
+    for _ in 0..STEPS {
+        let mut seen = observe::observe(&connector, &mut pass, fresh, ctx).await?;
+        let plan = plan::plan(&seen.observed);
+        pass.facts = std::mem::take(&mut seen.observed.facts);
+        let quiet = plan.effect.is_none() && plan.status == seen.observed.status;
+        if quiet {
+            return Ok(plan.requeue);
+        }
+        if !fresh {
+            // Something follows from what the caches say: decide it again on what the API server says.
+            let Some(there) = act::read_back(&connector, ctx).await? else { return Ok(None) };
+            (connector, fresh) = (there, true);
+            continue;
+        }
+        let Some(effect) = plan.effect else {
+            if !ctx.leadership.leads() {
+                return Err(Error::NotLeading);
+            }
+            let written = act::write_status(connector, plan.status, ctx).await?;
+            ctx.wake_scans(
+                written.metadata.namespace.as_deref().unwrap_or_default(),
+                written.metadata.name.as_deref().unwrap_or_default(),
+            );
+            return Ok(plan.requeue);
+        };
+        match act::act(connector, effect, &seen, &mut pass, ctx).await? {
+            Some(next) => connector = next,
+            None => return Ok(None),
+        }
+    }
+    Err(Error::Restless(STEPS))
+}

@@ -1,0 +1,271 @@
+//! Reads everything that a Connector's plan is made from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use connectors_api::wire::ConnectorId;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::SelectorExt;
+use secrecy::SecretString;
+
+use super::desired::{Desired, InvalidSpec, sent_digest};
+use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView};
+use crate::controller::registry::Entry;
+use crate::controller::workspace::AnyWorkspace;
+use crate::controller::{Blocked, Context, Error, Reason, ledger, secret};
+use crate::crd::{
+    ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
+    ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, WorkspaceKey,
+};
+use crate::remote::{Remote, Sight};
+
+/// Polls that may fail before what was read is not a truth any more.
+const POLLS: u32 = 3;
+/// A truth may always be this old.
+const FRESH_FOR: Duration = Duration::from_mins(5);
+
+/// What one pass of the reconcile keeps between its steps.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// What was found out and done.
+    pub facts: Facts,
+    /// The claim that this pass opened.
+    pub claimed: Option<(String, Instant)>,
+    /// The workspace as it was last read from, or written to, the API server in this pass.
+    pub workspace: Option<AnyWorkspace>,
+    /// The Secret's value.
+    secret: Option<Result<SecretString, Blocked>>,
+}
+
+/// What a plan is made from, and what the effects need.
+pub(super) struct Seen {
+    /// For the plan.
+    pub observed: Observed,
+    /// The workspace's key.
+    pub key: WorkspaceKey,
+    /// The API to ask.
+    pub remote: Option<Arc<Remote>>,
+}
+
+/// Looks at everything. `fresh`: from the API server where something may follow from it, and not from the caches.
+///
+/// # Errors
+/// When the Kubernetes API does not answer.
+pub(super) async fn observe(
+    connector: &Connector,
+    pass: &mut Pass,
+    fresh: bool,
+    ctx: &Context,
+) -> Result<Seen, Error> {
+    let object = object(connector);
+    let status = connector.status.clone().unwrap_or_default();
+    let key = connector.spec.workspace_ref.key(&object.namespace);
+    let desired = desired(&object, connector, &status);
+
+    // An open claim matters where there is no id yet, or one is about to go.
+    let claims_matter = status.connector_id.is_none()
+        || status.replacement.is_some()
+        || object.deleting
+        || pass.claimed.is_some();
+    if fresh && claims_matter && pass.workspace.is_none() {
+        pass.workspace = AnyWorkspace::read(&ctx.client, &key).await?;
+    }
+    let there = pass.workspace.clone().or_else(|| ctx.cached_workspace(&key));
+    let entry = ctx.registry.get(&key);
+    let claim = there.as_ref().and_then(|workspace| {
+        let status = workspace.status();
+        let claim = ledger::of(&status, ClaimKind::Connector, &object.uid)?.clone();
+        Some(OpenClaim { known_for: ctx.known_for(&claim.nonce), claim })
+    });
+    let (workspace, remote) = usable(&object, &key, there.as_ref(), entry.as_ref(), ctx).await?;
+
+    let request = match (&desired, &there) {
+        (Ok(desired), Some(workspace)) => {
+            let secret = match desired.source.secret_ref() {
+                None => None,
+                Some(reference) => {
+                    if pass.secret.is_none() {
+                        pass.secret = Some(secret::read(&ctx.client, &object.namespace, reference).await?);
+                    }
+                    pass.secret.as_ref()
+                }
+            };
+            request(&object, desired, workspace, secret)
+        }
+        (Err(blocked), _) => Err(blocked.clone()),
+        (_, None) => Err(Blocked::new(Reason::WorkspaceNotFound, format!("{key} is not there"))),
+    };
+    let sight = match (&remote, status.connector_id.as_deref().map(ConnectorId::parse)) {
+        (Some(remote), Some(Ok(id))) => remote.sight(&id),
+        _ => Sight::Unread,
+    };
+    let taken = if pass.facts.listing.is_some() { taken(&object.uid, ctx) } else { BTreeSet::new() };
+    let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_ref(), ctx));
+    let interval = entry.map_or(Duration::from_mins(1), |entry| entry.poll_interval);
+    let mut facts = std::mem::take(&mut pass.facts);
+    facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
+    let observed = Observed {
+        object,
+        status,
+        desired,
+        workspace,
+        request,
+        sight,
+        claim,
+        taken,
+        scanned,
+        freshness: FRESH_FOR.max(interval * POLLS),
+        uptime: ctx.started.elapsed(),
+        now: Timestamp::now(),
+        facts,
+    };
+    Ok(Seen { observed, key, remote })
+}
+
+fn object(connector: &Connector) -> Object {
+    let annotation = |name: &str| connector.annotations().get(name).cloned();
+    Object {
+        namespace: connector.namespace().unwrap_or_default(),
+        name: connector.name_any(),
+        uid: connector.uid().unwrap_or_default(),
+        generation: connector.metadata.generation.unwrap_or_default(),
+        deleting: connector.metadata.deletion_timestamp.is_some(),
+        finalizer: connector.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        abandon: annotation(ABANDON_ANNOTATION).as_deref() == Some("true"),
+        requested_at: annotation(RECONCILE_ANNOTATION),
+        acknowledged: annotation(CREDENTIALS_ACKNOWLEDGED_ANNOTATION),
+        copy: annotation(CONNECTOR_ANNOTATION),
+        deletion: connector.spec.deletion_policy,
+    }
+}
+
+fn desired(object: &Object, connector: &Connector, status: &ConnectorStatus) -> Result<Desired, Blocked> {
+    let parsed = Desired::parse(&object.namespace, &object.name, &connector.spec)
+        .map_err(|InvalidSpec(message)| Blocked::new(Reason::InvalidSpec, message))?;
+    let not_built = |what: &str| {
+        Blocked::new(Reason::NotBuiltYet, format!("{what} is not built yet, and nothing was sent"))
+    };
+    let desired =
+        parsed.filter(|desired| !desired.observe).ok_or_else(|| not_built("managementPolicy Observe"))?;
+    // With an open claim the id picks one of several candidates; without an id and a claim it would be an adoption.
+    let known = status.connector_id.is_some()
+        || status
+            .conditions
+            .iter()
+            .any(|condition| condition.reason == Reason::CreateOutcomeAmbiguous.as_str());
+    if desired.connector_id.is_some() && !known {
+        return Err(not_built("adoption by spec.connectorId"));
+    }
+    Ok(desired)
+}
+
+/// The workspace, as far as it can be used: for deletions also when its Secret is gone.
+async fn usable(
+    object: &Object,
+    key: &WorkspaceKey,
+    there: Option<&AnyWorkspace>,
+    entry: Option<&Entry>,
+    ctx: &Context,
+) -> Result<(Result<WorkspaceView, Blocked>, Option<Arc<Remote>>), Error> {
+    let Some(there) = there else {
+        let message = format!("{key} is not there: create it, or name another one in spec.workspaceRef");
+        return Ok((Err(Blocked::new(Reason::WorkspaceNotFound, message)), None));
+    };
+    let Some(entry) = entry else {
+        return Ok((Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))), None));
+    };
+    if !object.deleting && !allowed(there, &object.namespace, ctx).await? {
+        let message = format!(
+            "{key} does not allow namespace {}: add it to its spec.allowedNamespaces",
+            object.namespace
+        );
+        return Ok((Err(Blocked::new(Reason::NamespaceNotAllowed, message)), entry.remote.clone()));
+    }
+    let blocked = entry.blocked.as_ref().map(|blocked| Blocked {
+        reason: blocked.reason,
+        message: format!("{key} cannot be used: {}", blocked.message),
+        retry: None,
+    });
+    let view = match (&entry.remote, &entry.identity, blocked) {
+        (Some(_), Some(identity), trouble) if trouble.is_none() || object.deleting => Ok(WorkspaceView {
+            title: key.to_string(),
+            identity: identity.clone(),
+            trouble: trouble.or_else(|| entry.trouble.clone()),
+        }),
+        (_, _, Some(blocked)) => Err(blocked),
+        _ => Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))),
+    };
+    Ok((view, entry.remote.clone()))
+}
+
+/// Whether a namespace may use a workspace. Labels of the namespace are read only where a selector asks for some.
+async fn allowed(workspace: &AnyWorkspace, namespace: &str, ctx: &Context) -> Result<bool, Error> {
+    let Some(allowed) = workspace.allowed() else { return Ok(true) };
+    if allowed.names.iter().any(|name| name == namespace) {
+        return Ok(true);
+    }
+    let Some(selector) = allowed.selector else { return Ok(false) };
+    let selector = match kube::core::Selector::try_from(selector) {
+        Ok(selector) => selector,
+        Err(_) => return Ok(false),
+    };
+    if selector.selects_all() {
+        return Ok(true);
+    }
+    let api = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(ctx.client.clone());
+    let found =
+        api.get_metadata_opt(namespace).await.map_err(Error::kubernetes("read the namespace's labels"))?;
+    Ok(found.is_some_and(|found| selector.matches(&found.metadata.labels.unwrap_or_default())))
+}
+
+fn request(
+    object: &Object,
+    desired: &Desired,
+    workspace: &AnyWorkspace,
+    secret: Option<&Result<SecretString, Blocked>>,
+) -> Result<Request, Blocked> {
+    let secret = match secret {
+        None => None,
+        Some(Ok(secret)) => Some(secret),
+        Some(Err(blocked)) => return Err(blocked.clone()),
+    };
+    let name = match &workspace.access().name_suffix {
+        Some(suffix) => format!("{}{suffix}", desired.name),
+        None => desired.name.clone(),
+    };
+    let create = desired.request(name, secret).ok_or_else(|| {
+        Blocked::new(Reason::SecretNotFound, "the spec names a Secret that was not read".to_owned())
+    })?;
+    let salt = format!("{}/{}", object.namespace, object.name);
+    Ok(Request { readable: desired.readable_config(&create), sent: sent_digest(&salt, &create), create })
+}
+
+/// Ids that belong to other objects of this cluster.
+fn taken(uid: &str, ctx: &Context) -> BTreeSet<String> {
+    let mut taken = BTreeSet::new();
+    for other in ctx.caches.connectors.state() {
+        if let Ok(other) = &other.0
+            && other.metadata.uid.as_deref() != Some(uid)
+            && let Some(id) = other.status.as_ref().and_then(|status| status.connector_id.as_ref())
+        {
+            taken.insert(id.clone());
+        }
+    }
+    taken.extend(ctx.owned.lock().iter().filter(|(_, owner)| *owner != uid).map(|(id, _)| id.clone()));
+    taken
+}
+
+/// Whether a Scan of ours was ever claimed or started on that connector.
+fn scanned(id: &str, workspace: Option<&AnyWorkspace>, ctx: &Context) -> bool {
+    let claimed = workspace.is_some_and(|workspace| {
+        workspace.status().claims.iter().any(|claim| claim.kind == ClaimKind::Scan && claim.subject == id)
+    });
+    claimed
+        || ctx.caches.scans.state().iter().any(|scan| {
+            scan.0.as_ref().is_ok_and(|scan| {
+                scan.status.as_ref().is_some_and(|status| status.connector_id.as_deref() == Some(id))
+            })
+        })
+}

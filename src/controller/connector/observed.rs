@@ -1,0 +1,124 @@
+//! What a Connector's plan is made from: everything that was read, and nothing that is decided.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use connectors_api::wire::{ConnectorCreated, ConnectorDetail, CreateConnector, TestOutcome};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::desired::Desired;
+use crate::controller::Blocked;
+use crate::controller::ledger::Denied;
+use crate::crd::{Claim, ConnectorStatus, DeletionPolicy};
+use crate::remote::{Fault, Listing, Sight};
+
+/// What was read for one Connector.
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// The object's metadata.
+    pub object: Object,
+    /// Its status, as it was read back.
+    pub status: ConnectorStatus,
+    /// Its spec, parsed.
+    pub desired: Result<Desired, Blocked>,
+    /// The workspace, as far as it can be used.
+    pub workspace: Result<WorkspaceView, Blocked>,
+    /// What would be sent, secrets included.
+    pub request: Result<Request, Blocked>,
+    /// What was last seen of its id.
+    pub sight: Sight,
+    /// The claim that it has open.
+    pub claim: Option<OpenClaim>,
+    /// Ids that other objects of this cluster have.
+    pub taken: BTreeSet<String>,
+    /// Whether a Scan of it was ever claimed or started.
+    pub scanned: bool,
+    /// How old a truth may be.
+    pub freshness: Duration,
+    /// How long the operator has been looking.
+    pub uptime: Duration,
+    /// The wall clock.
+    pub now: Timestamp,
+    /// What was found out and done in this pass.
+    pub facts: Facts,
+}
+
+/// An object's metadata, as far as a plan needs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Object {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it has our finalizer.
+    pub finalizer: bool,
+    /// Whether it is to be let go without asking the API.
+    pub abandon: bool,
+    /// The value of the annotation that asks for a fresh look.
+    pub requested_at: Option<String>,
+    /// The value of the annotation that acknowledges updated credentials.
+    pub acknowledged: Option<String>,
+    /// The annotation that keeps a copy of the id.
+    pub copy: Option<String>,
+    /// `spec.deletionPolicy`, also of a spec that is not valid.
+    pub deletion: Option<DeletionPolicy>,
+}
+
+/// A workspace that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct WorkspaceView {
+    /// How messages name it.
+    pub title: String,
+    /// Today's identity.
+    pub identity: String,
+    /// Something that hinders requests, but not the use of what was read before.
+    pub trouble: Option<Blocked>,
+}
+
+/// What would be sent to create the connector.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The body.
+    pub create: CreateConnector,
+    /// Its config, without secrets.
+    pub readable: Map<String, Value>,
+    /// Salted digest of all of it.
+    pub sent: String,
+}
+
+/// A claim found open.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct OpenClaim {
+    /// What stands in the workspace's status.
+    pub claim: Claim,
+    /// How long ago this process saw it first.
+    pub known_for: Duration,
+}
+
+/// What this pass found out and did, in the order of the effects.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// A list that was begun in this pass.
+    pub listing: Option<Result<Listing, Fault>>,
+    /// Nonce of the claim that this pass opened, and how long ago.
+    pub claimed: Option<(String, Duration)>,
+    /// Why no claim was given.
+    pub denied: Option<Denied>,
+    /// The create's outcome.
+    pub created: Option<Result<ConnectorCreated, Fault>>,
+    /// The connection test's outcome.
+    pub tested: Option<Result<TestOutcome, Fault>>,
+    /// A read of the connector.
+    pub read: Option<Result<ConnectorDetail, Fault>>,
+    /// The delete's outcome.
+    pub deleted: Option<Result<(), Fault>>,
+    /// Whether the connector is confirmed gone.
+    pub gone: Option<Result<bool, Fault>>,
+}

@@ -1,0 +1,149 @@
+//! What to do next for a Connector. Pure and total: the same observation gives the same plan, and a plan has at most one
+//! effect, so that every instant at which the operator can die lies between two plans.
+
+mod create;
+mod delete;
+mod outlook;
+mod recover;
+mod replace;
+mod steady;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use connectors_api::wire::ConnectorId;
+
+use super::observed::Observed;
+use crate::controller::{Blocked, Reason};
+use crate::crd::{Claim, ConnectorStatus};
+use outlook::Outlook;
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) struct Plan {
+    /// The one effect that is next. None: the object is as it should be, or has to wait.
+    pub effect: Option<Effect>,
+    /// The status to write when there is no effect.
+    pub status: ConnectorStatus,
+    /// When to look again. None: when something changes.
+    pub requeue: Option<Duration>,
+}
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Write this status, and go on only when the write is acknowledged.
+    Record {
+        /// The status.
+        status: Box<ConnectorStatus>,
+        /// What it records, for the log and the event.
+        note: Note,
+    },
+    /// Put our finalizer on the object.
+    AddFinalizer,
+    /// Keep a copy of the id in the annotation.
+    Annotate {
+        /// The annotation's value.
+        value: String,
+    },
+    /// Read the whole list.
+    List,
+    /// Open a claim in the workspace's status, with a slot of the hour.
+    Claim(Box<Claim>),
+    /// Close a claim.
+    CloseClaim {
+        /// Which.
+        nonce: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// POST the connector, under the claim that this pass opened.
+    Create,
+    /// Test the connection.
+    Test(ConnectorId),
+    /// Read the connector.
+    Read(ConnectorId),
+    /// DELETE the connector.
+    Delete(ConnectorId),
+    /// Find out whether it is gone.
+    ConfirmGone(ConnectorId),
+    /// Take our finalizer off the object.
+    Release {
+        /// What is said about it.
+        note: Note,
+    },
+}
+
+/// Something worth an event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Note {
+    /// The object was seen for the first time.
+    Seen,
+    /// The connector was created.
+    Created(String),
+    /// The connector whose create's answer was lost was found.
+    Recovered(String),
+    /// A replacement began.
+    ReplacementBegun(String),
+    /// A replacement's old connector is gone.
+    OldOneGone(String),
+    /// The connector is not at the API any more, with its history and findings.
+    LostAtTheApi(String),
+    /// The connector was deleted at the API.
+    Deleted(String),
+    /// The connector stays at the API.
+    Retained(String),
+    /// The object was let go without asking the API.
+    Abandoned(Option<String>),
+    /// There was nothing at the API.
+    NothingThere,
+}
+
+/// The next step for what was observed.
+pub(super) fn plan(o: &Observed) -> Plan {
+    let plan = if o.object.deleting { delete::plan(o) } else { live(o) };
+    match plan.effect {
+        // `Ready` is there from the first touch, before anything is done that may take time.
+        Some(_) if o.status.conditions.is_empty() && !o.object.deleting => Plan {
+            effect: Some(Effect::Record { status: Box::new(plan.status.clone()), note: Note::Seen }),
+            ..plan
+        },
+        _ => plan,
+    }
+}
+
+fn live(o: &Observed) -> Plan {
+    let desired = match &o.desired {
+        Ok(desired) => desired,
+        Err(blocked) => return Outlook::stalled(blocked.reason, &blocked.message).settle(o),
+    };
+    match known_id(o) {
+        Ok(None) => create::plan(o, desired),
+        Ok(Some(id)) => steady::plan(o, desired, &id),
+        Err(blocked) => Outlook::stalled(blocked.reason, &blocked.message).settle(o),
+    }
+}
+
+/// The id in the status. One that no API could have given is never sent.
+fn known_id(o: &Observed) -> Result<Option<ConnectorId>, Blocked> {
+    match &o.status.connector_id {
+        None => Ok(None),
+        Some(text) => ConnectorId::parse(text.clone()).map(Some).map_err(|error| {
+            Blocked::new(
+                Reason::InvalidSpec,
+                format!(
+                    "status.connectorId is not an id ({error}); restore the status, or make the object anew"
+                ),
+            )
+        }),
+    }
+}
+
+impl Plan {
+    /// An effect, with the status that stands if it is the first thing ever done.
+    fn act(o: &Observed, effect: Effect, outlook: Outlook) -> Self {
+        Self { effect: Some(effect), ..outlook.settle(o) }
+    }
+}

@@ -1,0 +1,117 @@
+//! Letting go of a connector. The finalizer leaves when the connector is confirmed absent, or is to stay, or nobody is to be
+//! asked; where nothing is at the API, there is nothing to wait for.
+
+use std::time::Duration;
+
+use super::super::observed::Observed;
+use super::outlook::Outlook;
+use super::recover::{self, Recovery};
+use super::{Effect, Note, Plan, known_id};
+use crate::controller::{Blocked, Reason};
+use crate::crd::{ABANDON_ANNOTATION, DeletionPolicy, Origin};
+use crate::remote::FaultKind;
+
+/// The wait while the API still shows what it was told to delete.
+const STILL_THERE: Duration = Duration::from_secs(5);
+
+pub(super) fn plan(o: &Observed) -> Plan {
+    if !o.object.finalizer {
+        return Plan { effect: None, status: o.status.clone(), requeue: None };
+    }
+    let id = match known_id(o) {
+        Ok(id) => id,
+        Err(blocked) if !o.object.abandon => return held(o, &blocked),
+        Err(_) => None,
+    };
+    if o.object.abandon {
+        return release(o, Note::Abandoned(id.map(|id| id.to_string())), "the object was abandoned");
+    }
+    let policy = o.object.deletion.unwrap_or(match o.status.origin {
+        Some(Origin::Adopted) => DeletionPolicy::Retain,
+        Some(Origin::Created) | None => DeletionPolicy::Delete,
+    });
+    if policy == DeletionPolicy::Retain {
+        let note = id.map_or(Note::NothingThere, |id| Note::Retained(id.to_string()));
+        return release(o, note, "the connector stays at the API");
+    }
+    let Some(id) = id else { return nothing_known(o) };
+    let workspace = match &o.workspace {
+        Ok(workspace) => workspace,
+        Err(blocked) => return held(o, blocked),
+    };
+    if o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity) {
+        let message = "the workspace's key or endpoint is not the one that the connector was made with: put the old key back";
+        return held(o, &Blocked::new(Reason::IdentityChanged, message));
+    }
+    let deleting = || Outlook::waiting(Reason::Deleting, format!("{id} is being deleted at the API"));
+    match (&o.facts.deleted, &o.facts.gone) {
+        (None, _) => Plan::act(o, Effect::Delete(id.clone()), deleting()),
+        (Some(Err(fault)), _) if fault.kind != FaultKind::NotFound && fault.had_no_effect() => {
+            Outlook::fault(&format!("cannot delete {id} at the API ({})", way_out()), fault).settle(o)
+        }
+        (Some(_), None) => Plan::act(o, Effect::ConfirmGone(id.clone()), deleting()),
+        (Some(_), Some(Err(fault))) => {
+            Outlook::fault(&format!("cannot see whether {id} is gone ({})", way_out()), fault).settle(o)
+        }
+        (Some(_), Some(Ok(false))) => deleting().again_in(STILL_THERE).settle(o),
+        (Some(_), Some(Ok(true))) => release(o, Note::Deleted(id.to_string()), "the connector is gone"),
+    }
+}
+
+/// No id: either nothing was ever sent, or a create's answer was lost.
+fn nothing_known(o: &Observed) -> Plan {
+    if o.claim.is_none() {
+        return Plan::act(
+            o,
+            Effect::Release { note: Note::NothingThere },
+            Outlook::waiting(Reason::Deleting, ""),
+        );
+    }
+    if let Err(blocked) = &o.workspace {
+        return held(o, blocked);
+    }
+    let looking =
+        || Outlook::waiting(Reason::Deleting, "the answer to a create was lost; looking for what it made");
+    match recover::decide(o) {
+        Recovery::Look => Plan::act(o, Effect::List, looking()),
+        Recovery::Unread(fault) => {
+            Outlook::fault("cannot look for a create whose answer was lost", &fault).settle(o)
+        }
+        Recovery::Wait(wait) => looking().again_in(wait).settle(o),
+        Recovery::Found(id) => recover::record(o, &id),
+        Recovery::Several(ids) => {
+            let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "the answer to a create was lost, and several connectors could be it ({list}): delete what is not needed at the \
+                 API, then {}",
+                way_out()
+            );
+            Outlook::stalled(Reason::CreateOutcomeAmbiguous, message)
+                .again_in(Duration::from_mins(5))
+                .settle(o)
+        }
+        Recovery::Nothing(nonce) => {
+            Plan::act(o, Effect::CloseClaim { nonce, why: "no trace of the create was found" }, looking())
+        }
+    }
+}
+
+/// Closes what is open, then lets the object go.
+fn release(o: &Observed, note: Note, why: &'static str) -> Plan {
+    let outlook = Outlook::waiting(Reason::Deleting, why);
+    match &o.claim {
+        Some(open) => Plan::act(o, Effect::CloseClaim { nonce: open.claim.nonce.clone(), why }, outlook),
+        None => Plan::act(o, Effect::Release { note }, outlook),
+    }
+}
+
+/// Something stands between the object and its end.
+fn held(o: &Observed, blocked: &Blocked) -> Plan {
+    let message = format!("cannot be deleted yet: {}; {}", blocked.message, way_out());
+    let blocked = Blocked { message, ..blocked.clone() };
+    Outlook::blocked(&blocked).settle(o)
+}
+
+fn way_out() -> String {
+    format!("to let go without asking the API, set the annotation {ABANDON_ANNOTATION}: \"true\"")
+}

@@ -1,0 +1,94 @@
+//! Finding out what became of a create whose answer was lost, from the claim alone: the spec may be another one by now.
+
+use std::time::Duration;
+
+use connectors_api::wire::ConnectorId;
+use serde_json::{Map, Value};
+
+use super::super::observed::Observed;
+use super::create::{same, without_connector};
+use super::outlook::Outlook;
+use super::{Effect, Note, Plan};
+use crate::controller::Reason;
+use crate::controller::ledger::{CLOCK_DIFFERENCE, SETTLED_AFTER};
+use crate::crd::{Claim, ConnectorStatus, Origin};
+use crate::remote::Fault;
+
+/// The wait between two looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// What is known of a create under an open claim.
+pub(super) enum Recovery {
+    /// The list has to be read.
+    Look,
+    /// The list could not be read.
+    Unread(Fault),
+    /// Nothing is listed, and it may still appear.
+    Wait(Duration),
+    /// This is it.
+    Found(ConnectorId),
+    /// Any of these could be it.
+    Several(Vec<ConnectorId>),
+    /// Nothing is listed, and nothing can appear any more.
+    Nothing(String),
+}
+
+/// What the open claim and this pass's list say. Without an open claim there is nothing to look for.
+pub(super) fn decide(o: &Observed) -> Recovery {
+    let Some(open) = &o.claim else { return Recovery::Look };
+    let listing = match &o.facts.listing {
+        None => return Recovery::Look,
+        Some(Err(fault)) => return Recovery::Unread(fault.clone()),
+        Some(Ok(listing)) => listing,
+    };
+    let config = config_of(&open.claim);
+    let provider = open.claim.provider.as_deref().unwrap_or_default();
+    // The API's times have whole seconds, and its clock may be off.
+    let not_before =
+        open.claim.claimed_at.as_second() - 1 - i64::try_from(CLOCK_DIFFERENCE.as_secs()).unwrap_or(0);
+    let mut found = listing
+        .items
+        .iter()
+        .filter(|item| same(item, &open.claim.subject, provider, &config))
+        .filter(|item| item.created_at.is_none_or(|created| created.as_second() >= not_before))
+        .filter(|item| !open.claim.known_ids.iter().any(|known| known == item.id.as_str()))
+        .filter(|item| !o.taken.contains(item.id.as_str()))
+        .map(|item| item.id.clone())
+        .collect::<Vec<_>>();
+    found.sort();
+    match found.as_slice() {
+        [one] => Recovery::Found(one.clone()),
+        [] if listing.alarm.is_some() => Recovery::Wait(LOOK_AGAIN),
+        // The list was begun in this pass, so it is not older than what the claim's age was read at.
+        [] if open.known_for >= SETTLED_AFTER => Recovery::Nothing(open.claim.nonce.clone()),
+        [] => Recovery::Wait((SETTLED_AFTER - open.known_for).clamp(Duration::from_secs(1), LOOK_AGAIN)),
+        _ => Recovery::Several(found),
+    }
+}
+
+/// Takes the connector that was found. What it was given is not known by its hash any more: that is taken again.
+pub(super) fn record(o: &Observed, id: &ConnectorId) -> Plan {
+    let claim = o.claim.as_ref().map(|open| &open.claim);
+    let status = ConnectorStatus {
+        connector_id: Some(id.to_string()),
+        origin: Some(Origin::Created),
+        identity: claim.map(|claim| claim.identity.clone()),
+        provider: claim.and_then(|claim| claim.provider.clone()),
+        ..without_connector(&o.status)
+    };
+    let outlook =
+        Outlook::waiting(Reason::ConnectionTestPending, "found the connector whose create's answer was lost");
+    let Plan { status, .. } = outlook.with(status).settle(o);
+    Plan {
+        effect: Some(Effect::Record {
+            status: Box::new(status.clone()),
+            note: Note::Recovered(id.to_string()),
+        }),
+        status,
+        requeue: None,
+    }
+}
+
+fn config_of(claim: &Claim) -> Map<String, Value> {
+    claim.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}

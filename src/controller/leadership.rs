@@ -1,0 +1,212 @@
+//! Which replica acts. The decision is pure; leadership carries an expiry on our own monotonic clock, shorter than the
+//! lease, and is asked for at the moment of each effect. Two replicas that both believe to lead still create nothing
+//! twice: the guarded writes see to that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+
+use super::Error;
+use crate::telemetry::Metrics;
+
+/// How long others leave a silent holder alone.
+const LEASE: Duration = Duration::from_secs(15);
+/// How long a renewal is believed by the holder itself.
+const BELIEVED: Duration = Duration::from_secs(10);
+/// How often the holder renews and the others look.
+const PERIOD: Duration = Duration::from_secs(3);
+/// The Lease's name, in the operator's namespace.
+const NAME: &str = "slimio-operator";
+
+/// Whether this replica leads, at this moment.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    until: Option<Arc<Mutex<Option<Instant>>>>,
+}
+
+impl Leadership {
+    /// The only replica: it always leads.
+    pub fn alone() -> Self {
+        Self { until: None }
+    }
+
+    /// One of several: it leads while it holds the lease.
+    pub fn elected() -> Self {
+        Self { until: Some(Arc::default()) }
+    }
+
+    /// Whether an effect may be begun now.
+    pub fn leads(&self) -> bool {
+        self.until.as_ref().is_none_or(|until| until.lock().is_some_and(|until| Instant::now() < until))
+    }
+
+    fn set(&self, until: Option<Instant>) {
+        if let Some(mine) = &self.until {
+            *mine.lock() = until;
+        }
+    }
+}
+
+/// What to do about the lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decision {
+    /// Write it: it is free, or its holder has been silent for too long.
+    Acquire,
+    /// Write it: it is ours.
+    Renew,
+    /// Leave it alone.
+    Wait,
+}
+
+/// What to do about a lease that `holder` has, which did not change for `unchanged` on our own clock.
+pub(super) fn decide(holder: Option<&str>, duration: Duration, unchanged: Duration, me: &str) -> Decision {
+    match holder {
+        None | Some("") => Decision::Acquire,
+        Some(holder) if holder == me => Decision::Renew,
+        Some(_) if unchanged > duration => Decision::Acquire,
+        Some(_) => Decision::Wait,
+    }
+}
+
+/// Takes and keeps the lease until `stop`, and gives it back then.
+pub(super) async fn campaign(
+    client: Client,
+    namespace: String,
+    me: String,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+    stop: impl Future<Output = ()>,
+) {
+    let api = Api::<Lease>::namespaced(client, &namespace);
+    let mut watched = Watched::default();
+    tokio::pin!(stop);
+    loop {
+        let asked = Instant::now();
+        match step(&api, &me, &mut watched).await {
+            Ok(true) => {
+                if !leadership.leads() {
+                    tracing::info!(lease = NAME, namespace, holder = me, "leading");
+                }
+                leadership.set(Some(asked + BELIEVED));
+            }
+            Ok(false) => {
+                if leadership.leads() {
+                    tracing::warn!(lease = NAME, namespace, "another replica took the lease");
+                }
+                leadership.set(None);
+            }
+            Err(error) => tracing::warn!(%error, lease = NAME, namespace, "cannot renew the lease"),
+        }
+        metrics.leads(leadership.leads());
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = &mut stop => break,
+        }
+    }
+    if leadership.leads() {
+        leadership.set(None);
+        if let Err(error) = give_back(&api, &me).await {
+            tracing::warn!(%error, lease = NAME, namespace, "cannot give the lease back; another replica waits for its end");
+        }
+    }
+}
+
+/// The lease as it was last seen to change.
+#[derive(Default)]
+struct Watched {
+    version: Option<String>,
+    since: Option<Instant>,
+}
+
+async fn step(api: &Api<Lease>, me: &str, watched: &mut Watched) -> Result<bool, Error> {
+    let found = api.get_opt(NAME).await.map_err(Error::kubernetes("read the lease"))?;
+    let version = found.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+    if watched.since.is_none() || watched.version != version {
+        (watched.version, watched.since) = (version, Some(Instant::now()));
+    }
+    let spec = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+    let duration = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(LEASE, Duration::from_secs);
+    let unchanged = watched.since.map_or(Duration::ZERO, |since| since.elapsed());
+    let decision = decide(spec.holder_identity.as_deref(), duration, unchanged, me);
+    if decision == Decision::Wait {
+        return Ok(false);
+    }
+    let now = MicroTime(Timestamp::now());
+    let taken = decision == Decision::Acquire;
+    let lease = Lease {
+        metadata: found.as_ref().map_or_else(
+            || ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+            |lease| lease.metadata.clone(),
+        ),
+        spec: Some(LeaseSpec {
+            holder_identity: Some(me.to_owned()),
+            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            acquire_time: if taken { Some(now.clone()) } else { spec.acquire_time },
+            renew_time: Some(now),
+            lease_transitions: Some(
+                spec.lease_transitions.unwrap_or(0) + i32::from(taken && found.is_some()),
+            ),
+            ..LeaseSpec::default()
+        }),
+    };
+    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let written = if found.is_some() {
+        api.replace(NAME, &params, &lease).await
+    } else {
+        api.create(&params, &lease).await
+    };
+    match written.map_err(Error::kubernetes("write the lease")) {
+        Ok(_) => Ok(true),
+        Err(Error::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn give_back(api: &Api<Lease>, me: &str) -> Result<(), Error> {
+    let Some(mut lease) = api.get_opt(NAME).await.map_err(Error::kubernetes("read the lease"))? else {
+        return Ok(());
+    };
+    if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(me)) {
+        spec.holder_identity = Some(String::new());
+        let params =
+            PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        api.replace(NAME, &params, &lease).await.map_err(Error::kubernetes("give the lease back"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_its_holder_silent() {
+        let (lease, silent) = (Duration::from_secs(15), Duration::from_secs(16));
+        assert_eq!(decide(None, lease, Duration::ZERO, "me"), Decision::Acquire);
+        assert_eq!(decide(Some(""), lease, Duration::ZERO, "me"), Decision::Acquire);
+        assert_eq!(decide(Some("me"), lease, silent, "me"), Decision::Renew);
+        assert_eq!(decide(Some("other"), lease, lease, "me"), Decision::Wait);
+        assert_eq!(decide(Some("other"), lease, silent, "me"), Decision::Acquire);
+    }
+
+    #[test]
+    fn what_is_believed_ends_before_the_lease_does() {
+        assert!(BELIEVED + PERIOD < LEASE);
+        let leadership = Leadership::elected();
+        assert!(!leadership.leads());
+        leadership.set(Some(Instant::now() + BELIEVED));
+        assert!(leadership.leads());
+        leadership.set(Some(Instant::now()));
+        assert!(!leadership.leads(), "it expires by itself");
+        assert!(Leadership::alone().leads());
+    }
+}

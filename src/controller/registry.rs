@@ -1,0 +1,61 @@
+//! The APIs that can be asked at the moment, by workspace object. Workspaces with the same endpoint and credential share
+//! one [`Remote`]: one budget, and one list.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::Blocked;
+use crate::crd::WorkspaceKey;
+use crate::remote::Remote;
+
+/// What a workspace object stands for at the moment.
+#[derive(Clone)]
+pub struct Entry {
+    /// The API, from the last credential that could be used. It still serves deletions when the Secret is gone.
+    pub remote: Option<Arc<Remote>>,
+    /// Salted digest of the credential and endpoint of `remote`.
+    pub identity: Option<String>,
+    /// Why it cannot be used for anything new.
+    pub blocked: Option<Blocked>,
+    /// Something that hinders requests, but does not question what was read.
+    pub trouble: Option<Blocked>,
+    /// How far apart the polls are.
+    pub poll_interval: Duration,
+}
+
+/// The workspaces that this process knows.
+#[derive(Default)]
+pub struct Registry {
+    entries: RwLock<HashMap<WorkspaceKey, Entry>>,
+    remotes: RwLock<HashMap<String, Weak<Remote>>>,
+}
+
+impl Registry {
+    /// What a workspace stands for; none if it was not looked at yet.
+    pub fn get(&self, key: &WorkspaceKey) -> Option<Entry> {
+        self.entries.read().get(key).cloned()
+    }
+
+    /// Puts down what a workspace stands for.
+    pub fn put(&self, key: WorkspaceKey, entry: Entry) {
+        self.entries.write().insert(key, entry);
+    }
+
+    /// The remote of that digest, or a new one.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn share<E>(&self, digest: &str, make: impl FnOnce() -> Result<Remote, E>) -> Result<Arc<Remote>, E> {
+        let mut remotes = self.remotes.write();
+        remotes.retain(|_, remote| remote.strong_count() > 0);
+        if let Some(remote) = remotes.get(digest).and_then(Weak::upgrade) {
+            return Ok(remote);
+        }
+        let remote = Arc::new(make()?);
+        remotes.insert(digest.to_owned(), Arc::downgrade(&remote));
+        Ok(remote)
+    }
+}

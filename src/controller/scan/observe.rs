@@ -1,0 +1,158 @@
+//! Reads everything that a Scan's plan is made from.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use connectors_api::wire::{ConnectorId, ScanOptions, ScanType, StartScan};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use super::observed::{Facts, Object, Observed, Target};
+use crate::controller::conditions::{CONNECTED, is_true};
+use crate::controller::workspace::AnyWorkspace;
+use crate::controller::{Blocked, Context, Error, Reason, ledger};
+use crate::crd::{self, ClaimKind, Connector, SCAN_ANNOTATION, Scan, WorkspaceKey};
+use crate::remote::Remote;
+
+/// What one pass of the reconcile keeps between its steps.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// What was found out and done.
+    pub facts: Facts,
+    /// The claim that this pass opened.
+    pub claimed: Option<(String, Instant)>,
+    /// The workspace as it was last read from, or written to, the API server in this pass.
+    pub workspace: Option<AnyWorkspace>,
+}
+
+/// What a plan is made from, and what the effects need.
+pub(super) struct Seen {
+    /// For the plan.
+    pub observed: Observed,
+    /// The workspace's key, where the connector is there.
+    pub key: Option<WorkspaceKey>,
+    /// The API to ask.
+    pub remote: Option<Arc<Remote>>,
+}
+
+/// Looks at everything. `fresh`: from the API server where something may follow from it, and not from the caches.
+///
+/// # Errors
+/// When the Kubernetes API does not answer.
+pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Context) -> Result<Seen, Error> {
+    let object = Object {
+        namespace: scan.namespace().unwrap_or_default(),
+        name: scan.name_any(),
+        uid: scan.uid().unwrap_or_default(),
+        generation: scan.metadata.generation.unwrap_or_default(),
+        created: scan.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        deleting: scan.metadata.deletion_timestamp.is_some(),
+        ran: scan.annotations().get(SCAN_ANNOTATION).cloned(),
+    };
+    let status = scan.status.clone().unwrap_or_default();
+    let name = &scan.spec.connector_ref.name;
+    let done = status.phase.is_some_and(|phase| phase.is_terminal());
+    let connector = if fresh && status.scan_id.is_none() && !done {
+        let api = kube::Api::<Connector>::namespaced(ctx.client.clone(), &object.namespace);
+        api.get_opt(name).await.map_err(Error::kubernetes("read the connector"))?
+    } else {
+        let found = ctx.caches.connectors.get(&ObjectRef::new(name).within(&object.namespace));
+        found.and_then(|found| found.0.as_ref().ok().cloned())
+    };
+    let key = connector.as_ref().map(|connector| connector.spec.workspace_ref.key(&object.namespace));
+    let entry = key.as_ref().and_then(|key| ctx.registry.get(key));
+    if let Some(key) = &key
+        && fresh
+        && pass.workspace.is_none()
+        && (status.scan_id.is_none() || pass.claimed.is_some())
+    {
+        pass.workspace = AnyWorkspace::read(&ctx.client, key).await?;
+    }
+    let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| ctx.cached_workspace(key)));
+    let claim = there.and_then(|workspace| {
+        let status = workspace.status();
+        let claim = ledger::of(&status, ClaimKind::Scan, &object.uid)?.clone();
+        Some((claim.clone(), ctx.known_for(&claim.nonce)))
+    });
+    let (remote, identity) =
+        entry.as_ref().map_or((None, None), |entry| (entry.remote.clone(), entry.identity.clone()));
+    let blocked = entry.and_then(|entry| entry.blocked);
+    let target = match (connector.as_ref(), identity) {
+        (None, _) => Err(Blocked::new(
+            Reason::ConnectorNotFound,
+            format!(
+                "Connector {}/{name} is not there: create it, or name another one in a new Scan",
+                object.namespace
+            ),
+        )),
+        (Some(connector), identity) => scannable(connector, blocked, identity),
+    };
+    let mut facts = std::mem::take(&mut pass.facts);
+    facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
+    let observed = Observed {
+        request: request(&scan.spec),
+        spec: scan.spec.clone(),
+        object,
+        status,
+        connector: target,
+        claim,
+        now: Timestamp::now(),
+        facts,
+    };
+    Ok(Seen { observed, key, remote })
+}
+
+/// A Scan waits for its connector's id and connection, not for its `Ready`.
+fn scannable(
+    connector: &Connector,
+    blocked: Option<Blocked>,
+    identity: Option<String>,
+) -> Result<Target, Blocked> {
+    let title = format!("Connector {}/{}", connector.namespace().unwrap_or_default(), connector.name_any());
+    let status = connector.status.clone().unwrap_or_default();
+    let not_ready = |why: String| Blocked::new(Reason::ConnectorNotReady, format!("{title} {why}"));
+    if connector.metadata.deletion_timestamp.is_some() {
+        return Err(not_ready("is being deleted".to_owned()));
+    }
+    if status.replacement.is_some() {
+        return Err(not_ready("is being replaced".to_owned()));
+    }
+    if connector.spec.suspend {
+        return Err(not_ready("is suspended: unset its spec.suspend".to_owned()));
+    }
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    let said = ready.map(|ready| format!(": {}", ready.message)).unwrap_or_default();
+    let Some(id) = status.connector_id.as_ref().and_then(|id| ConnectorId::parse(id.clone()).ok()) else {
+        return Err(not_ready(format!("does not exist at the API yet{said}")));
+    };
+    if !is_true(&status.conditions, CONNECTED) {
+        return Err(not_ready(format!("is not connected{said}")));
+    }
+    if let Some(blocked) = blocked {
+        return Err(blocked);
+    }
+    let identity = identity.ok_or_else(|| not_ready("waits for its workspace".to_owned()))?;
+    if status.identity.as_ref().is_some_and(|made| *made != identity) {
+        return Err(not_ready("was made with another key or endpoint than the workspace has now".to_owned()));
+    }
+    Ok(Target { id, identity })
+}
+
+fn request(spec: &crd::ScanSpec) -> StartScan {
+    let scan_type = match spec.scan_type {
+        crd::ScanType::Full => ScanType::Full,
+        crd::ScanType::Incremental => ScanType::Incremental,
+    };
+    let crd::ScanOptions { max_files, max_workers, file_types, prefixes, llm_assist, timeout_minutes } =
+        spec.options.clone().unwrap_or_default();
+    let options = ScanOptions {
+        max_files: max_files.and_then(|n| u64::try_from(n).ok()),
+        max_workers: max_workers.and_then(|n| u32::try_from(n).ok()),
+        file_types,
+        prefixes,
+        llm_assist,
+        timeout_minutes: timeout_minutes.and_then(|n| u32::try_from(n).ok()),
+    };
+    StartScan { scan_type, options }
+}

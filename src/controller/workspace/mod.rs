@@ -1,0 +1,91 @@
+//! Workspace and ClusterWorkspace: one poller a credential, and the record of what is under way at its API.
+
+mod object;
+mod observe;
+mod plan;
+
+use std::time::Duration;
+
+use crate::controller::conditions::{READY, find};
+use crate::controller::{Context, Error};
+use crate::crd::{Connector, WorkspaceKey};
+
+pub(super) use object::AnyWorkspace;
+
+/// Looks at a workspace, says how it is, and wakes the connectors that look different from before.
+///
+/// # Errors
+/// When the Kubernetes API does not answer.
+pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<Option<Duration>, Error> {
+    let key = workspace.key();
+    let before = ctx.registry.get(&key);
+    let seen = observe::observe(&workspace, ctx).await?;
+    let plan = plan::plan(&seen.observed);
+    // Whether connectors find the workspace in another condition than before, and not only some of its connectors changed.
+    let turned = before.is_none_or(|before| {
+        before.blocked != seen.entry.blocked
+            || before.trouble.is_some() != seen.entry.trouble.is_some()
+            || before.identity != seen.entry.identity
+    });
+    ctx.registry.put(key.clone(), seen.entry);
+    if plan.status != seen.observed.status && ctx.leadership.leads() {
+        write(&workspace, plan.status, &seen.observed.orphans, ctx).await?;
+    }
+    if turned {
+        ctx.wake_connectors(|connector| belongs(connector, &key));
+    } else if !seen.changed.is_empty() {
+        ctx.wake_connectors(|connector| {
+            let id = connector.status.as_ref().and_then(|status| status.connector_id.as_ref());
+            belongs(connector, &key) && id.is_some_and(|id| seen.changed.contains(id))
+        });
+    }
+    Ok(plan.requeue)
+}
+
+fn belongs(connector: &Connector, key: &WorkspaceKey) -> bool {
+    let namespace = connector.metadata.namespace.as_deref().unwrap_or_default();
+    connector.spec.workspace_ref.key(namespace) == *key
+}
+
+/// Writes what is said, and leaves to the claims what belongs to the claims: they are written by others all the time.
+async fn write(
+    workspace: &AnyWorkspace,
+    said: crate::crd::WorkspaceStatus,
+    orphans: &[String],
+    ctx: &Context,
+) -> Result<(), Error> {
+    let key = workspace.key();
+    let writer = ctx.claim_writer(&key);
+    let _alone = writer.lock().await;
+    let Some(fresh) = AnyWorkspace::read(&ctx.client, &key).await? else { return Ok(()) };
+    if fresh.meta().uid != workspace.meta().uid {
+        return Ok(());
+    }
+    let mut status = fresh.status();
+    let old_ready = find(&status.conditions, READY).map(|ready| (ready.status.clone(), ready.reason.clone()));
+    status.claims.retain(|claim| !orphans.contains(&claim.nonce));
+    let crate::crd::WorkspaceStatus {
+        observed_generation,
+        conditions,
+        connectors,
+        identity,
+        creates: _,
+        claims: _,
+        last_handled_reconcile_at,
+    } = said;
+    (status.observed_generation, status.conditions) = (observed_generation, conditions);
+    (status.connectors, status.identity) = (connectors, identity);
+    status.last_handled_reconcile_at = last_handled_reconcile_at;
+    if status == fresh.status() {
+        return Ok(());
+    }
+    let new_ready = find(&status.conditions, READY).cloned();
+    let reference = fresh.reference();
+    fresh.write_status(&ctx.client, status).await?;
+    if let Some(ready) = new_ready
+        && old_ready != Some((ready.status.clone(), ready.reason.clone()))
+    {
+        ctx.say_ready(&reference, &ready).await;
+    }
+    Ok(())
+}

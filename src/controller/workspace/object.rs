@@ -1,0 +1,132 @@
+//! A workspace object of either kind, read from the API server and written back under its resourceVersion.
+
+use std::fmt::Debug;
+
+use kube::api::PostParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::controller::Error;
+use crate::crd::{
+    AllowedNamespaces, ApiAccess, ClusterWorkspace, Workspace, WorkspaceKey, WorkspaceKind, WorkspaceStatus,
+};
+
+/// A workspace of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyWorkspace {
+    /// Cluster-scoped.
+    Cluster(Box<ClusterWorkspace>),
+    /// Namespaced.
+    Namespaced(Box<Workspace>),
+}
+
+impl AnyWorkspace {
+    /// Reads the workspace from the API server; none if it is not there.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn read(client: &Client, key: &WorkspaceKey) -> Result<Option<Self>, Error> {
+        let found = match (&key.kind, &key.namespace) {
+            (WorkspaceKind::Workspace, Some(namespace)) => {
+                let api = Api::<Workspace>::namespaced(client.clone(), namespace);
+                api.get_opt(&key.name).await.map(|found| found.map(|it| Self::Namespaced(Box::new(it))))
+            }
+            _ => {
+                let api = Api::<ClusterWorkspace>::all(client.clone());
+                api.get_opt(&key.name).await.map(|found| found.map(|it| Self::Cluster(Box::new(it))))
+            }
+        };
+        found.map_err(Error::kubernetes("read the workspace"))
+    }
+
+    /// Writes the status, unless somebody else wrote the object since it was read.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] then, and whatever else goes wrong.
+    pub async fn write_status(self, client: &Client, status: WorkspaceStatus) -> Result<Self, Error> {
+        match self {
+            Self::Cluster(mut object) => {
+                object.status = Some(status);
+                let api = Api::<ClusterWorkspace>::all(client.clone());
+                write(&api, &*object).await.map(|it| Self::Cluster(Box::new(it)))
+            }
+            Self::Namespaced(mut object) => {
+                object.status = Some(status);
+                let api =
+                    Api::<Workspace>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+                write(&api, &*object).await.map(|it| Self::Namespaced(Box::new(it)))
+            }
+        }
+    }
+
+    /// Which object it is.
+    pub fn key(&self) -> WorkspaceKey {
+        match self {
+            Self::Cluster(object) => WorkspaceKey {
+                kind: WorkspaceKind::ClusterWorkspace,
+                namespace: None,
+                name: object.name_any(),
+            },
+            Self::Namespaced(object) => WorkspaceKey {
+                kind: WorkspaceKind::Workspace,
+                namespace: object.namespace(),
+                name: object.name_any(),
+            },
+        }
+    }
+
+    /// The part of the spec that both kinds have.
+    pub fn access(&self) -> &ApiAccess {
+        match self {
+            Self::Cluster(object) => &object.spec.api,
+            Self::Namespaced(object) => &object.spec.api,
+        }
+    }
+
+    /// The namespaces that may use it. None for the namespaced kind: its own.
+    pub fn allowed(&self) -> Option<AllowedNamespaces> {
+        match self {
+            Self::Cluster(object) => Some(object.spec.allowed_namespaces.clone().unwrap_or_default()),
+            Self::Namespaced(_) => None,
+        }
+    }
+
+    /// The status as it was read.
+    pub fn status(&self) -> WorkspaceStatus {
+        let status = match self {
+            Self::Cluster(object) => &object.status,
+            Self::Namespaced(object) => &object.status,
+        };
+        status.clone().unwrap_or_default()
+    }
+
+    /// The metadata.
+    pub fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        match self {
+            Self::Cluster(object) => &object.metadata,
+            Self::Namespaced(object) => &object.metadata,
+        }
+    }
+
+    /// How an event names it.
+    pub fn reference(&self) -> k8s_openapi::api::core::v1::ObjectReference {
+        match self {
+            Self::Cluster(object) => object.object_ref(&()),
+            Self::Namespaced(object) => object.object_ref(&()),
+        }
+    }
+}
+
+async fn write<K>(api: &Api<K>, object: &K) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    api.replace_status(
+        &object.name_any(),
+        &PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() },
+        object,
+    )
+    .await
+    .map_err(Error::kubernetes("write the workspace's status"))
+}

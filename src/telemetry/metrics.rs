@@ -1,0 +1,122 @@
+//! What is counted. Every label has a bound: kinds, routes, outcomes and effects are fixed words.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reconcile {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Request {
+    route: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct EffectLabels {
+    kind: &'static str,
+    effect: &'static str,
+}
+
+/// The operator's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconcile, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    requests: Family<Request, Counter>,
+    effects: Family<EffectLabels, Counter>,
+    leading: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("slimio");
+        let reconciles = Family::default();
+        registry.register("reconciles", "Reconciles, by kind of resource and outcome", reconciles.clone());
+        let durations: Family<Kind, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.002, 3.0, 10)));
+        registry.register(
+            "reconcile_duration_seconds",
+            "Time of one reconcile, by kind of resource",
+            durations.clone(),
+        );
+        let requests = Family::default();
+        registry.register(
+            "api_requests",
+            "Requests to Connectors APIs, by route and outcome",
+            requests.clone(),
+        );
+        let effects = Family::default();
+        registry.register("effects", "Effects carried out, by kind of resource and effect", effects.clone());
+        let leading = Gauge::default();
+        registry.register("leading", "1 while this replica leads", leading.clone());
+        Self { registry, reconciles, durations, requests, effects, leading }
+    }
+}
+
+impl Metrics {
+    /// One reconcile ended.
+    pub fn reconcile(&self, kind: &'static str, outcome: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&Reconcile { kind, outcome }).inc();
+        self.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// One request to an API was answered, or not.
+    pub fn api_request(&self, route: &'static str, outcome: &'static str) {
+        self.requests.get_or_create(&Request { route, outcome }).inc();
+    }
+
+    /// One effect was carried out.
+    pub fn effect(&self, kind: &'static str, effect: &'static str) {
+        self.effects.get_or_create(&EffectLabels { kind, effect }).inc();
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+    }
+
+    /// All of it, in the text format of OpenMetrics.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String has no way to fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_stands_in_the_text() {
+        let metrics = Metrics::default();
+        metrics.reconcile("Connector", "ok", Duration::from_millis(3));
+        metrics.api_request("create", "success");
+        metrics.leads(true);
+        let text = metrics.encode();
+        for line in [
+            "slimio_reconciles_total{kind=\"Connector\",outcome=\"ok\"} 1",
+            "slimio_api_requests_total{route=\"create\",outcome=\"success\"} 1",
+            "slimio_leading 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
