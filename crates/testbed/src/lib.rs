@@ -5,19 +5,27 @@
 //! test fails, and is gone when its handle is dropped or the process that holds it dies. What has to be built or
 //! installed first lies in a cache of the user's and is made once ([`Parts::prepare`]).
 
+mod aws;
 pub mod bins;
 pub mod cache;
 mod cluster;
 mod error;
+mod operator;
 mod parts;
+pub mod pii;
 pub mod port;
 mod process;
+mod program;
 pub mod progress;
 mod rundir;
+mod server;
 pub mod wait;
 
+pub use aws::{AccessKey, Aws, REGION};
 pub use cluster::{ClusterOptions, Output, SharedCluster, TestCluster};
 pub use error::{Error, Result};
+pub use operator::{Operator, OperatorOptions};
 pub use parts::Parts;
 pub use process::{Exit, Process, Signal, Spec, tail_of};
 pub use rundir::PartDir;
+pub use server::{Server, ServerOptions};

@@ -34,10 +34,9 @@ fn main() -> ExitCode {
 
 fn prepare() -> testbed::Result<ExitCode> {
     let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python } = Parts::prepare()?;
-    for path in [Some(etcd), Some(kube_apiserver), kube_controller_manager, Some(kubectl), Some(python)] {
-        if let Some(path) = path {
-            println!("{}", path.display());
-        }
+    let paths = [Some(etcd), Some(kube_apiserver), kube_controller_manager, Some(kubectl), Some(python)];
+    for path in paths.into_iter().flatten() {
+        println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
