@@ -1,5 +1,7 @@
-//! The command line of the testbed: prepares the real parts. `cargo xtask` calls it.
+//! The command line of the testbed: prepares the real parts, shows them at work. `cargo xtask` calls it.
 #![allow(clippy::print_stdout)] // a command line: standard output is its result
+
+mod demo;
 
 use std::process::ExitCode;
 
@@ -17,11 +19,14 @@ struct Args {
 enum Task {
     /// Build and install what the real parts need, once per machine, and say where it is.
     Prepare,
+    /// Start everything, apply the examples and show what happens, until Ctrl-C.
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Task::Prepare => prepare(),
+        Task::Demo(args) => Ok(demo::run(&args)),
     };
     match outcome {
         Ok(code) => code,
