@@ -17,7 +17,7 @@ use object_store::aws::AwsCredential;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::error::{Cause, StorageError};
+use super::error::{Cause, StorageError, error_code};
 
 /// Credentials are renewed when less than this is left of them (or, when they are shorter-lived than twice this, at
 /// half of their life), so that no request starts with ones that expire under way.
@@ -147,7 +147,9 @@ fn explain(error: &SdkError<AssumeRoleError>, role_arn: &str) -> StorageError {
             "nothing answers at the endpoint of the token service (STS); check the network and the server's configuration".to_owned(),
         ),
         SdkError::ServiceError(answer) => {
-            let code = answer.err().code().unwrap_or("no code");
+            // Some token services wrap the code in a way that the SDK does not look into.
+            let body = answer.raw().body().bytes().and_then(|b| std::str::from_utf8(b).ok());
+            let code = answer.err().code().or_else(|| body.and_then(error_code)).unwrap_or("no code");
             refused(code, answer.raw().status().as_u16(), role_arn)
         }
         _ => (Cause::ProviderError, "the request to the token service (STS) could not be made".to_owned()),

@@ -109,6 +109,9 @@ impl StorageError {
 const REFUSED_TOKENS: [&str; 5] =
     ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired", "SignatureDoesNotMatch"];
 
+const DENIED: &str = "the role may not do this; grant it s3:ListBucket and s3:GetBucketLocation on the bucket and \
+                      s3:GetObject on its objects, and check that `buckets` has the right name";
+
 /// Sorts an error of a bucket. `action` is what was tried, as in "list bucket \"b\"".
 pub(crate) fn classify(error: &object_store::Error, action: &str) -> StorageError {
     let mut http = None;
@@ -124,7 +127,7 @@ pub(crate) fn classify(error: &object_store::Error, action: &str) -> StorageErro
     }
     // The library keeps status and body of a refused listing in its text only.
     let text = error.to_string();
-    let code = s3_code(&text);
+    let code = error_code(&text);
     if code.is_some_and(|code| REFUSED_TOKENS.contains(&code)) {
         let code = code.unwrap_or_default();
         return StorageError::credentials(
@@ -138,10 +141,7 @@ pub(crate) fn classify(error: &object_store::Error, action: &str) -> StorageErro
             (Cause::ObjectNotFound, "the object is not there any more")
         }
         (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }, _)
-        | (_, Some("AccessDenied" | "AllAccessDisabled" | "AccountProblem")) => (
-            Cause::AccessDenied,
-            "the role is not allowed to; grant it s3:ListBucket and s3:GetBucketLocation on the bucket, and s3:GetObject on its objects",
-        ),
+        | (_, Some("AccessDenied" | "AllAccessDisabled" | "AccountProblem")) => (Cause::AccessDenied, DENIED),
         (
             _,
             Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"),
@@ -152,7 +152,7 @@ pub(crate) fn classify(error: &object_store::Error, action: &str) -> StorageErro
         _ if text.contains("Received redirect") => {
             (Cause::WrongRegion, "the bucket is in another region; correct `region`")
         }
-        _ if text.contains("403 Forbidden") => (Cause::AccessDenied, "the role is not allowed to"),
+        _ if text.contains("403 Forbidden") => (Cause::AccessDenied, DENIED),
         _ => match http {
             Some(HttpErrorKind::Connect) => (
                 Cause::EndpointUnreachable,
@@ -169,8 +169,8 @@ pub(crate) fn classify(error: &object_store::Error, action: &str) -> StorageErro
     StorageError::new(cause, format!("cannot {action}: {why}"))
 }
 
-/// The `<Code>` of an S3 error document.
-fn s3_code(text: &str) -> Option<&str> {
+/// The `<Code>` of an error document of AWS.
+pub(super) fn error_code(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     (code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(code)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -103,7 +104,17 @@ impl Store {
             let pages = mib.saturating_mul(1024 * 1024) / PAGE_BYTES;
             options = options.pragma("max_page_count", pages.max(1).to_string());
         }
-        let single = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(30));
+        let single = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            // When the disk is full SQLite rolls back by itself, and the library's own rollback then fails and leaves
+            // it believing in a transaction for ever. Such a connection is not used again.
+            .after_release(|conn, _| {
+                Box::pin(async move {
+                    conn.ping().await?;
+                    Ok(!conn.is_in_transaction())
+                })
+            });
         let writer =
             single.clone().connect_with(options.clone()).await.map_err(|source| explain(&path, source))?;
         // What a scan writes can be found out again, so it does not wait for the disk at each object.
