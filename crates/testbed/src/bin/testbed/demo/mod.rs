@@ -22,7 +22,7 @@ const JOB_LIMIT: Duration = Duration::from_secs(240);
 /// How long a deletion may take.
 const DELETE_LIMIT: &str = "60s";
 /// How often the table is read again.
-const REFRESH: Duration = Duration::from_millis(500);
+const REFRESH: Duration = Duration::from_millis(200);
 /// What the examples are about.
 const NAMESPACE: &str = "demo";
 const CONNECTOR: &str = "customer-exports";
@@ -59,13 +59,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Not a part of the tree of futures that Ctrl-C drops: the stage has to be torn down on this thread, in order.
-    runtime.block_on(async {
-        let interrupted = async {
-            let (mut interrupt, mut terminate) =
-                (signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?);
-            tokio::select! { _ = interrupt.recv() => Some(130), _ = terminate.recv() => Some(143) }
-        };
+    let code = runtime.block_on(async {
         tokio::select! {
             outcome = demo(args) => match outcome {
                 Ok(()) => ExitCode::SUCCESS,
@@ -74,12 +68,29 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
                     ExitCode::FAILURE
                 }
             },
-            Some(code) = interrupted => {
-                println!("\nEverything that was started is being ended.");
+            code = interruption() => {
+                println!("\nInterrupted: everything that was started has been ended.");
                 ExitCode::from(code)
             }
         }
-    })
+    });
+    // A preparation under way would be waited for: its guards end it when this process ends.
+    runtime.shutdown_background();
+    code
+}
+
+/// Waits for Ctrl-C or SIGTERM; the exit code that says which.
+async fn interruption() -> u8 {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers both end the process at once, and the guards end the rest.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    }
 }
 
 async fn demo(args: &DemoArgs) -> Result<(), Failure> {
