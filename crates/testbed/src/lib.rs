@@ -10,6 +10,7 @@ pub mod bins;
 pub mod cache;
 mod cluster;
 mod error;
+pub mod figures;
 mod operator;
 mod parts;
 pub mod pii;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -211,7 +212,7 @@ impl TestCluster {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        self.request(reqwest::Method::POST, "/api/v1/namespaces", Some(&body)).await?;
+        self.request(Method::POST, "/api/v1/namespaces", Some(&body)).await?;
         Ok(name)
     }
 
@@ -220,14 +221,14 @@ impl TestCluster {
     /// # Errors
     /// [`Error::Refused`] for any answer but success, [`Error::Http`] without one.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.request(reqwest::Method::GET, path, None).await
+        self.request(Method::GET, path, None).await
     }
 
     /// One request as the administrator.
     ///
     /// # Errors
     /// Those of [`TestCluster::get`].
-    pub async fn request(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let asked = format!("{method} {path}");
         let mut request = self
             .client
@@ -244,6 +245,33 @@ impl TestCluster {
             return Err(Error::Refused { asked, answer });
         }
         serde_json::from_str(&text).map_err(|error| Error::Bug(format!("{asked} answered no JSON: {error}")))
+    }
+
+    /// Makes a service account (in a namespace that exists), gives it this ClusterRole, and returns a kubeconfig of it:
+    /// for a program that should be known by name in the audit log, and held to its own permissions.
+    ///
+    /// # Errors
+    /// Those of [`TestCluster::get`], and [`Error::Io`].
+    pub async fn service_account(&self, namespace: &str, name: &str, cluster_role: &str) -> Result<PathBuf> {
+        let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        self.request(Method::POST, &accounts, Some(&json!({"metadata": {"name": name}}))).await?;
+        let binding = json!({
+            "metadata": {"name": format!("{namespace}-{name}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": name}],
+        });
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+        self.request(Method::POST, bindings, Some(&binding)).await?;
+        let wanted = json!({"spec": {"expirationSeconds": 86_400}});
+        let answer = self.request(Method::POST, &format!("{accounts}/{name}/token"), Some(&wanted)).await?;
+        let Some(token) = answer["status"]["token"].as_str() else {
+            return Err(Error::Bug(format!("no token for service account {namespace}/{name}")));
+        };
+        let path = self.dir.file(&format!("kubeconfig-{namespace}-{name}"));
+        let authority =
+            std::fs::read(self.authority()).map_err(Error::io("read the API server's certificate"))?;
+        credentials::write_kubeconfig(&path, &self.url(), &authority, &SecretString::from(token))?;
+        Ok(path)
     }
 
     /// How the controller manager or the API server ended, if one did without being told.

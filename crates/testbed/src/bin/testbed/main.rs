@@ -1,6 +1,7 @@
 //! The command line of the testbed: prepares the real parts, shows them at work. `cargo xtask` calls it.
 #![allow(clippy::print_stdout)] // a command line: standard output is its result
 
+mod bench;
 mod demo;
 
 use std::process::ExitCode;
@@ -21,11 +22,14 @@ enum Task {
     Prepare,
     /// Start everything, apply the examples and show what happens, until Ctrl-C.
     Demo(demo::DemoArgs),
+    /// Measure, and print and write the figures.
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Task::Prepare => prepare(),
+        Task::Bench(args) => bench::run(&args),
         Task::Demo(args) => Ok(demo::run(&args)),
     };
     match outcome {
