@@ -26,7 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API and run its scans.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -99,7 +99,7 @@ impl From<Database> for DatabaseSettings {
 /// Does what the command line says. Failures are one sentence on stderr and a code that is not zero.
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
-        Command::Serve(args) => run_server(args).await,
+        Command::Serve(args) => run_server(*args).await,
         Command::Keys(keys) => run_keys(keys).await,
     };
     match result {

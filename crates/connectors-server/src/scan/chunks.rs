@@ -77,7 +77,7 @@ where
         self.ended = self.pending.is_empty() && !self.receive().await?;
         let bytes = std::mem::take(&mut self.buffer);
         let to = if self.ended { bytes.len() } else { bytes.len() - OVERLAP / 2 };
-        Ok((!bytes.is_empty()).then(|| Chunk { base: self.base, accept: self.from..to, bytes }))
+        Ok((!bytes.is_empty()).then_some(Chunk { base: self.base, accept: self.from..to, bytes }))
     }
 
     /// Takes a chunk's buffer back, with the bytes that the next one repeats.

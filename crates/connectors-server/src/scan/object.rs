@@ -71,7 +71,7 @@ impl ObjectSearch {
                     confidence: found.confidence,
                     offset: chunk.base + found.start as u64,
                     line,
-                    field: found.field,
+                    field: found.field.map(|name| String::from_utf8_lossy(name).into_owned()),
                 });
             }
         });

@@ -1,5 +1,7 @@
 //! The really started server with the real client, against S3 and STS that enforce authentication.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod aws;
 mod contract;
 mod recovery;

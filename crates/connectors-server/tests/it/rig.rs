@@ -61,10 +61,6 @@ impl Caller {
         Self { http, endpoint: server.endpoint().to_owned(), key }
     }
 
-    pub(crate) fn key(&self) -> SecretString {
-        self.key.clone()
-    }
-
     /// A request below `/api/v1` with the key, to be changed before it is sent.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http

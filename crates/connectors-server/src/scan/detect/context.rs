@@ -2,19 +2,20 @@
 
 use super::confidence::{BOOST, Category, Confidence, OTHER_FIELD_PENALTY, SAMPLE_PENALTY};
 pub(crate) use super::fields::FieldContext;
+use super::fields::Places;
 use super::words::Meaning;
 
 /// The field that a value stands in, and the words around it.
-pub(crate) struct Surroundings {
-    pub(super) field: Option<String>,
+pub(super) struct Surroundings<'a> {
+    pub(super) field: Option<&'a [u8]>,
     named: Meaning,
     around: Meaning,
 }
 
-impl Surroundings {
+impl<'a> Surroundings<'a> {
     /// Looks around the value at `start..end`. The value itself says nothing.
-    pub(super) fn of(text: &[u8], start: usize, end: usize, fields: &FieldContext) -> Self {
-        let place = fields.place(text, start, end);
+    pub(super) fn of(text: &'a [u8], start: usize, end: usize, places: &mut Places<'a>) -> Self {
+        let place = places.place(start, end);
         let before = Meaning::of(&text[place.from..start]);
         let after = Meaning::of(&text[end..place.to]);
         Self { field: place.name, named: place.meaning, around: before.and(after) }

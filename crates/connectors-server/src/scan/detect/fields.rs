@@ -30,12 +30,31 @@ pub(crate) enum FieldContext {
 }
 
 /// What is known of the place of a value.
-pub(super) struct Place {
-    pub(super) name: Option<String>,
+pub(super) struct Place<'a> {
+    pub(super) name: Option<&'a [u8]>,
     pub(super) meaning: Meaning,
     /// Where the text around the value begins and ends.
     pub(super) from: usize,
     pub(super) to: usize,
+}
+
+/// Finds the places of values in one stretch of text, in rising order.
+pub(super) struct Places<'a> {
+    text: &'a [u8],
+    context: &'a FieldContext,
+    /// How far the columns are counted.
+    column: Column,
+}
+
+/// A position in a delimited line.
+#[derive(Clone, Copy, Default)]
+struct Column {
+    /// First byte that is not counted yet.
+    at: usize,
+    index: usize,
+    /// First byte of the field.
+    start: usize,
+    quoted: bool,
 }
 
 impl FieldContext {
@@ -44,21 +63,66 @@ impl FieldContext {
         let extension = key.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default();
         match extension.as_str() {
             "json" | "jsonl" | "ndjson" | "geojson" => Self::Json,
-            "csv" => header(first_bytes, &[b',', b';', b'\t', b'|']),
+            "csv" => header(first_bytes, b",;\t|"),
             "tsv" | "tab" => header(first_bytes, b"\t"),
             "psv" => header(first_bytes, b"|"),
             _ => Self::Text,
         }
     }
 
-    pub(super) fn place(&self, text: &[u8], start: usize, end: usize) -> Place {
-        match self {
-            Self::Text => labelled(text, start, end),
-            Self::Json => member(text, start, end),
-            Self::Delimited { delimiter, columns } => {
-                column(text, start, end, *delimiter, columns).unwrap_or_else(|| labelled(text, start, end))
+    pub(super) fn places<'a>(&'a self, text: &'a [u8]) -> Places<'a> {
+        Places { text, context: self, column: Column::default() }
+    }
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn place(&mut self, start: usize, end: usize) -> Place<'a> {
+        match self.context {
+            FieldContext::Text => labelled(self.text, start, end),
+            FieldContext::Json => member(self.text, start, end),
+            FieldContext::Delimited { delimiter, columns } => self
+                .column(start, end, *delimiter, columns)
+                .unwrap_or_else(|| labelled(self.text, start, end)),
+        }
+    }
+
+    fn column(
+        &mut self,
+        start: usize,
+        end: usize,
+        delimiter: u8,
+        columns: &'a [(String, Meaning)],
+    ) -> Option<Place<'a>> {
+        let text = self.text;
+        // The value before this one is mostly on the same line: go on from there.
+        let floor = start.saturating_sub(WALK).max(self.column.at.min(start));
+        match memchr::memrchr(b'\n', &text[floor..start]) {
+            Some(newline) => {
+                let line = floor + newline + 1;
+                self.column = Column { at: line, start: line, ..Column::default() };
+            }
+            None if floor == self.column.at => {}
+            None => return None,
+        }
+        let column = &mut self.column;
+        for (offset, &byte) in text[column.at..start].iter().enumerate() {
+            if byte == b'"' {
+                column.quoted = !column.quoted;
+            } else if byte == delimiter && !column.quoted {
+                column.index += 1;
+                column.start = column.at + offset + 1;
             }
         }
+        column.at = start;
+        let (name, meaning) = columns.get(column.index)?;
+        let stop = text[end..(end + AFTER).min(text.len())].iter();
+        let after = stop.take_while(|b| **b != b'\n' && (column.quoted || **b != delimiter)).count();
+        Some(Place {
+            name: Some(name.as_bytes()),
+            meaning: *meaning,
+            from: column.start.max(start.saturating_sub(BEFORE)),
+            to: end + after,
+        })
     }
 }
 
@@ -85,41 +149,8 @@ fn header(first_bytes: &[u8], delimiters: &[u8]) -> FieldContext {
     FieldContext::Delimited { delimiter, columns }
 }
 
-fn column(
-    text: &[u8],
-    start: usize,
-    end: usize,
-    delimiter: u8,
-    columns: &[(String, Meaning)],
-) -> Option<Place> {
-    let floor = start.saturating_sub(WALK);
-    let line = match memchr::memrchr(b'\n', &text[floor..start]) {
-        Some(newline) => floor + newline + 1,
-        None if floor == 0 => 0,
-        None => return None,
-    };
-    let (mut index, mut quoted, mut field) = (0, false, line);
-    for (at, &byte) in text[line..start].iter().enumerate() {
-        if byte == b'"' {
-            quoted = !quoted;
-        } else if byte == delimiter && !quoted {
-            index += 1;
-            field = line + at + 1;
-        }
-    }
-    let (name, meaning) = columns.get(index)?;
-    let stop = text[end..(end + AFTER).min(text.len())].iter();
-    let after = stop.take_while(|b| **b != b'\n' && (quoted || **b != delimiter)).count();
-    Some(Place {
-        name: Some(name.clone()),
-        meaning: *meaning,
-        from: field.max(start.saturating_sub(BEFORE)),
-        to: end + after,
-    })
-}
-
 /// The key of the member whose value, a string or a number, holds the place.
-fn member(text: &[u8], start: usize, end: usize) -> Place {
+fn member(text: &[u8], start: usize, end: usize) -> Place<'_> {
     let floor = start.saturating_sub(WALK);
     let to = (end + AFTER).min(text.len());
     let to = end + text[end..to].iter().take_while(|b| !matches!(b, b'"' | b'\n')).count();
@@ -138,7 +169,7 @@ fn member(text: &[u8], start: usize, end: usize) -> Place {
     }
     let from = value.max(start.saturating_sub(BEFORE));
     let name = key_before(text, floor, value);
-    Place { meaning: name.map(Meaning::of).unwrap_or_default(), name: name.map(text_of), from, to }
+    Place { meaning: name.map(Meaning::of).unwrap_or_default(), name, from, to }
 }
 
 fn key_before(text: &[u8], floor: usize, value: usize) -> Option<&[u8]> {
@@ -152,7 +183,7 @@ fn key_before(text: &[u8], floor: usize, value: usize) -> Option<&[u8]> {
 }
 
 /// Free text: the label directly before the value, as in `card=…` or `Phone: …`.
-fn labelled(text: &[u8], start: usize, end: usize) -> Place {
+fn labelled(text: &[u8], start: usize, end: usize) -> Place<'_> {
     let from = start.saturating_sub(BEFORE);
     let before = text[from..start].trim_ascii_end();
     let before =
@@ -167,15 +198,11 @@ fn labelled(text: &[u8], start: usize, end: usize) -> Place {
     let label = &word[word.len() - length..];
     let named = assigned.is_some() && label.iter().any(u8::is_ascii_alphabetic) && label.len() <= NAME_MAX;
     Place {
-        name: named.then(|| text_of(label)),
+        name: named.then_some(label),
         meaning: Meaning::of(label),
         from,
         to: (end + AFTER).min(text.len()),
     }
-}
-
-fn text_of(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }
 
 #[cfg(test)]
@@ -184,7 +211,8 @@ mod tests {
 
     fn name_at(context: &FieldContext, text: &str, value: &str) -> Option<String> {
         let start = text.find(value).unwrap();
-        context.place(text.as_bytes(), start, start + value.len()).name
+        let mut places = context.places(text.as_bytes());
+        places.place(start, start + value.len()).name.map(|name| String::from_utf8_lossy(name).into_owned())
     }
 
     #[test]

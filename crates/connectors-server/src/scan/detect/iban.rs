@@ -99,10 +99,11 @@ const COUNTRIES: [(&[u8; 2], u8); 89] = [
 pub(super) fn at(text: &[u8], digits: usize) -> Option<Candidate> {
     let start = digits.checked_sub(2)?;
     let country = [text[start].to_ascii_uppercase(), text[start + 1].to_ascii_uppercase()];
-    let index = COUNTRIES.binary_search_by(|(code, _)| code.as_slice().cmp(&country)).ok()?;
-    if start > 0 && (text[start - 1].is_ascii_alphanumeric() || text[start - 1] == b'_') {
+    let inside_word = start > 0 && (text[start - 1].is_ascii_alphanumeric() || text[start - 1] == b'_');
+    if inside_word || !country.iter().all(u8::is_ascii_uppercase) {
         return None;
     }
+    let index = COUNTRIES.binary_search_by(|(code, _)| code.as_slice().cmp(&country)).ok()?;
     let length = usize::from(COUNTRIES[index].1);
     let mut number = [0u8; 34];
     let (mut taken, mut end) = (0, start);

@@ -23,11 +23,12 @@ mod words;
 
 pub(crate) use confidence::Category;
 use confidence::{Confidence, THRESHOLD};
-pub(crate) use context::{FieldContext, Surroundings};
+pub(crate) use context::FieldContext;
+use context::Surroundings;
 
 /// A value that was found: where, what, how sure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Match {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match<'a> {
     /// First byte in the chunk.
     pub(crate) start: usize,
     /// First byte after it.
@@ -36,7 +37,7 @@ pub(crate) struct Match {
     /// Percent.
     pub(crate) confidence: u8,
     /// CSV column or JSON key, where known.
-    pub(crate) field: Option<String>,
+    pub(crate) field: Option<&'a [u8]>,
 }
 
 /// Something that has the shape of a value, before its surroundings were looked at.
@@ -51,16 +52,17 @@ pub(crate) struct Candidate {
 /// Finds everything in a chunk that reaches the threshold, in order of position.
 ///
 /// `accept` says for which starts a match counts; a chunk's neighbours see the others.
-pub(crate) fn scan(
-    text: &[u8],
-    fields: &FieldContext,
+pub(crate) fn scan<'a>(
+    text: &'a [u8],
+    fields: &'a FieldContext,
     accept: std::ops::Range<usize>,
-    mut found: impl FnMut(Match),
+    mut found: impl FnMut(Match<'a>),
 ) {
+    let mut places = fields.places(text);
     let mut emails = email::find(text).peekable();
     let mut weigh = |alternatives: &[Candidate]| {
         let Some(first) = alternatives.iter().find(|c| accept.contains(&c.start)) else { return };
-        let mut around = Surroundings::of(text, first.start, first.end, fields);
+        let around = Surroundings::of(text, first.start, first.end, &mut places);
         // Several readings of one value: the surest wins, and of equals the most specific, which comes first.
         let mut best: Option<(Candidate, Confidence)> = None;
         for &candidate in alternatives {
@@ -70,13 +72,7 @@ pub(crate) fn scan(
             }
         }
         if let Some((Candidate { start, end, category, .. }, confidence)) = best {
-            found(Match {
-                start,
-                end,
-                category,
-                confidence: confidence.percent(),
-                field: around.field.take(),
-            });
+            found(Match { start, end, category, confidence: confidence.percent(), field: around.field });
         }
     };
     number::find(text, |alternatives| {

@@ -123,33 +123,68 @@ fn digits_in(block: &[u8]) -> u8 {
 
 /// Tries everything at the start of a run of digits, and answers where to go on.
 fn try_at(text: &[u8], start: usize, found: &mut impl FnMut(&[Candidate])) -> usize {
-    let run_end = start + text[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-    if let Some(candidate) = iban::at(text, start) {
-        found(&[candidate]);
-        return candidate.end;
+    let Some(run) = opens(text, start) else {
+        if let Some(candidate) = iban::at(text, start) {
+            found(&[candidate]);
+            return candidate.end;
+        }
+        // Nothing else begins in the middle of a word, so a hash costs one look and not one for each of its digits.
+        return start + text[start..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+    };
+    if !run || !has_digits(text, start) {
+        return run_end(text, start);
     }
-    if !opens(text, start) {
-        return run_end;
+    let length = run_end(text, start) - start;
+    if length == 4 && is_date(&text[start..]) {
+        return start + DATE.len();
     }
-    let mut alternatives: [Option<Candidate>; 3] = [None; 3];
     let plus = start > 0 && text[start - 1] == b'+';
-    if !plus {
-        alternatives[0] = grouped(text, start, b" -", Category::CreditCard, card::base);
-        alternatives[1] = grouped(text, start, b" -.", Category::Ssn, ssn::base);
+    let specific = match length {
+        _ if plus => None,
+        4 | 12..=19 => grouped(text, start, b" -", Category::CreditCard, card::base),
+        3 | 9 => grouped(text, start, b" -.", Category::Ssn, ssn::base),
+        _ => None,
+    };
+    let phone = phone::at(text, start);
+    match (specific, phone) {
+        (None, None) => return start + length,
+        (Some(one), None) | (None, Some(one)) => found(&[one]),
+        (Some(specific), Some(phone)) => found(&[specific, phone]),
     }
-    alternatives[2] = phone::at(text, start);
-    let mut list =
-        [Candidate { start, end: start, category: Category::Phone, base: Category::Phone.base() }; 3];
-    let mut count = 0;
-    for candidate in alternatives.into_iter().flatten() {
-        list[count] = candidate;
-        count += 1;
+    let end = |candidate: Option<Candidate>| candidate.map_or(0, |c| c.end);
+    end(specific).max(end(phone)).max(start + length)
+}
+
+fn run_end(text: &[u8], start: usize) -> usize {
+    start + text[start..].iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// The shape of a date in logs, which would otherwise be looked at as the beginning of a telephone number.
+const DATE: &[u8; 10] = b"dddd-dd-dd";
+
+fn is_date(text: &[u8]) -> bool {
+    let shape =
+        |(byte, shape): (&u8, &u8)| if *shape == b'd' { byte.is_ascii_digit() } else { byte == shape };
+    let follows = text.get(DATE.len());
+    text.len() >= DATE.len()
+        && text.iter().zip(DATE).all(shape)
+        && follows.is_none_or(|b| !b.is_ascii_digit() && *b != b'-')
+}
+
+/// Whether enough digits stand together here, with nothing but separators between them.
+fn has_digits(text: &[u8], start: usize) -> bool {
+    let mut digits = 0;
+    for &byte in &text[start..text.len().min(start + BLOCK)] {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'-' | b'.' | b'(' | b')' | b'/' => {}
+            _ => break,
+        }
+        if digits == FEWEST_DIGITS {
+            return true;
+        }
     }
-    if count == 0 {
-        return run_end;
-    }
-    found(&list[..count]);
-    list[..count].iter().map(|c| c.end).max().unwrap_or(run_end).max(run_end)
+    false
 }
 
 /// The longest reading of the groups from `start` on that has the category's shape.
@@ -175,20 +210,20 @@ fn grouped(
     }
 }
 
-/// Whether a value may begin at this digit: not in the middle of a word, a decimal, or a token such as a UUID.
-pub(super) fn opens(text: &[u8], start: usize) -> bool {
-    let Some(before) = start.checked_sub(1) else { return true };
+/// Whether a value may begin at this digit: not in a decimal or a token such as a UUID. `None` in the middle of a word.
+fn opens(text: &[u8], start: usize) -> Option<bool> {
+    let Some(before) = start.checked_sub(1) else { return Some(true) };
     let further = before.checked_sub(1).map(|i| text[i]);
     match text[before] {
         // An escape in JSON: `\n4111…`.
-        b'n' | b't' | b'r' if further == Some(b'\\') => true,
-        b if b.is_ascii_alphanumeric() || b == b'_' => false,
-        b'.' | b',' => !further.is_some_and(|b| b.is_ascii_digit()) || text[before] == b',',
+        b'n' | b't' | b'r' if further == Some(b'\\') => Some(true),
+        b if b.is_ascii_alphanumeric() || b == b'_' => None,
+        b'.' => Some(!further.is_some_and(|b| b.is_ascii_digit())),
         b'-' => {
             let token = text[..before].iter().rev().take(16).take_while(|b| b.is_ascii_alphanumeric());
-            !token.into_iter().any(u8::is_ascii_digit)
+            Some(!token.into_iter().any(u8::is_ascii_digit))
         }
-        _ => true,
+        _ => Some(true),
     }
 }
 

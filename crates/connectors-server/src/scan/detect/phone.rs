@@ -54,7 +54,11 @@ pub(super) fn at(text: &[u8], digit: usize) -> Option<Candidate> {
     if start < digit && start > 0 && (text[start - 1].is_ascii_alphanumeric() || text[start - 1] == b'_') {
         return None;
     }
-    let mut written = read(text, digit, open)?;
+    let mut written = Written { parenthesis: open, ..Written::default() };
+    read(&mut written, text, digit, open);
+    if written.count == 0 {
+        return None;
+    }
     loop {
         let end = with_extension(text, written.ends[written.count - 1]);
         let dashed = text.get(end) == Some(&b'-') && text.get(end + 1).is_some_and(u8::is_ascii_digit);
@@ -71,8 +75,8 @@ pub(super) fn at(text: &[u8], digit: usize) -> Option<Candidate> {
     }
 }
 
-fn read(text: &[u8], start: usize, mut open: bool) -> Option<Written> {
-    let mut written = Written { parenthesis: open, ..Written::default() };
+/// Fills it in place: it is too large to be handed around for every number of a log.
+fn read(written: &mut Written, text: &[u8], start: usize, mut open: bool) {
     let mut at = start;
     loop {
         let begin = at;
@@ -81,7 +85,7 @@ fn read(text: &[u8], start: usize, mut open: bool) -> Option<Written> {
         }
         let size = at - begin;
         if written.len + size > MOST_DIGITS {
-            return (written.count > 0).then_some(written);
+            return;
         }
         for (slot, digit) in written.digits[written.len..].iter_mut().zip(&text[begin..at]) {
             *slot = digit - b'0';
@@ -96,7 +100,7 @@ fn read(text: &[u8], start: usize, mut open: bool) -> Option<Written> {
         }
         let (separator, next, opened) = separator(text, at, open);
         if written.count == MOST_GROUPS || separator == 0 {
-            return Some(written);
+            return;
         }
         written.separators[written.count - 1] = separator;
         written.parenthesis |= opened;
