@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::process::{Exit, Process};
 use crate::program::{self, Program};
 use crate::rundir::PartDir;
-use crate::{Error, Result, TestCluster, bins, port, wait};
+use crate::{Error, Result, TestCluster, port, wait};
 
 /// What an operator is started with.
 #[derive(Clone, Debug, Default)]
@@ -150,22 +150,5 @@ impl Operator {
         }
         self.process = self.program.start().await?;
         Ok(())
-    }
-
-    /// What `slimio-operator crds` prints: the CRDs of the program under test.
-    ///
-    /// # Errors
-    /// [`Error::Missing`] when it is not built, [`Error::Refused`] when it fails.
-    pub async fn crds() -> Result<String> {
-        let output = tokio::process::Command::new(bins::program("slimio-operator")?)
-            .arg("crds")
-            .output()
-            .await
-            .map_err(Error::io("run slimio-operator crds"))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let answer = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(Error::Refused { asked: "slimio-operator crds".to_owned(), answer })
     }
 }

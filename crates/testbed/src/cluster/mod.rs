@@ -129,18 +129,6 @@ impl TestCluster {
         base_url(self.api_port)
     }
 
-    /// etcd's address (plain HTTP).
-    #[must_use]
-    pub fn etcd_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.etcd_port)
-    }
-
-    /// The administrator's bearer token.
-    #[must_use]
-    pub fn admin_token(&self) -> &SecretString {
-        &self.token
-    }
-
     /// The certificate (PEM) that signs the API server's.
     #[must_use]
     pub fn authority(&self) -> PathBuf {

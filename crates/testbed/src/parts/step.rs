@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::process::{Spec, TAIL_LINES};
 use crate::progress::Progress;
-use crate::{Error, Result, tail_of};
+use crate::{Error, Result};
 
 /// How often the log is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -39,6 +39,12 @@ pub(super) fn run(
         reason: exit.to_string(),
         hint: hint.to_owned(),
         log: log.to_path_buf(),
-        tail: tail_of(log, TAIL_LINES),
+        tail: tail(&process.log()),
     })
+}
+
+/// The last lines of the output, without the requests that `go mod download -x` traces.
+fn tail(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().filter(|line| !line.starts_with("# ")).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
