@@ -102,27 +102,14 @@ pub async fn run(
         ))
     });
 
-    let (connectors, connector_events) = watched::<Connector>(&client);
-    let (scans, scan_events) = watched::<Scan>(&client);
-    let (workspaces, workspace_events) = watched::<Workspace>(&client);
-    let (cluster_workspaces, cluster_workspace_events) = watched::<ClusterWorkspace>(&client);
+    let (connectors, connector_events) = watched::<Connector>(&client, &health);
+    let (scans, scan_events) = watched::<Scan>(&client, &health);
+    let (workspaces, workspace_events) = watched::<Workspace>(&client, &health);
+    let (cluster_workspaces, cluster_workspace_events) = watched::<ClusterWorkspace>(&client, &health);
     let (wakes, woken) = wakes();
     let caches = Caches { connectors, scans, workspaces, cluster_workspaces };
     let ctx = Arc::new(Context::new(client.clone(), settings, caches, wakes, leadership, metrics));
 
-    let filled = {
-        let (ctx, health) = (Arc::clone(&ctx), Arc::clone(&health));
-        tokio::spawn(async move {
-            let caches = &ctx.caches;
-            // An error would mean that the controllers are gone, and then nobody asks for health.
-            let _ = caches.connectors.wait_until_ready().await;
-            let _ = caches.scans.wait_until_ready().await;
-            let _ = caches.workspaces.wait_until_ready().await;
-            let _ = caches.cluster_workspaces.wait_until_ready().await;
-            health.set_ready(true);
-            tracing::info!("caches filled; ready");
-        })
-    };
     let secrets = tokio::spawn(watch_secrets(client, Arc::clone(&ctx), told(stopped.clone())));
 
     let all = futures::future::join4(
@@ -169,8 +156,7 @@ pub async fn run(
         _ = all => {}
         () = grace => tracing::warn!("some reconciles did not come to their end in time"),
     }
-    health.set_ready(false);
-    filled.abort();
+    health.stop();
     secrets.abort();
     // The lease goes when nothing is under way any more.
     if let Some(election) = election {
@@ -216,14 +202,22 @@ async fn wait_for_crds(client: &Client) {
 /// A cache of all objects of a kind, and a stream of those in which something changed that a reconcile reads.
 fn watched<K>(
     client: &Client,
+    health: &Arc<Health>,
 ) -> (Store<Guarded<K>>, impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
+    // Not by the store's own wait: it wakes one waiter only, and that has to be the controller.
+    let mut filling = Some(health.wait_for_cache());
     let events = watcher(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                drop(filling.take());
+            }
+        })
         .touched_objects()
         .predicate_filter(noteworthy::<K>, kube::runtime::PredicateConfig::default());
     (reader, events)

@@ -27,7 +27,7 @@ pub fn init(format: LogFormat) {
         LogFormat::Json => true,
     };
     if json {
-        builder.json().flatten_event(true).with_current_span(false).init();
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).init();
     }

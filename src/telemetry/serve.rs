@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -13,16 +13,43 @@ use tokio::net::TcpListener;
 
 use super::Metrics;
 
-/// What the probes answer.
+/// What the probes answer: ready when every cache that was announced is filled, and until the end begins.
 #[derive(Debug, Default)]
 pub struct Health {
-    ready: AtomicBool,
+    filling: AtomicUsize,
+    announced: AtomicBool,
+    stopping: AtomicBool,
 }
 
+/// A cache that is being filled, until this is dropped.
+#[derive(Debug)]
+pub struct Filling(Arc<Health>);
+
 impl Health {
-    /// Whether work can be done.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// Announces a cache; there is readiness when all that were announced are filled.
+    pub fn wait_for_cache(self: &Arc<Self>) -> Filling {
+        self.filling.fetch_add(1, Ordering::Relaxed);
+        self.announced.store(true, Ordering::Relaxed);
+        Filling(Arc::clone(self))
+    }
+
+    /// The end begins: no readiness any more.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.announced.load(Ordering::Relaxed)
+            && self.filling.load(Ordering::Relaxed) == 0
+            && !self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if self.0.filling.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!("caches filled; ready");
+        }
     }
 }
 
@@ -50,7 +77,7 @@ pub async fn serve(
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
-    if health.ready.load(Ordering::Relaxed) {
+    if health.is_ready() {
         (StatusCode::OK, "ok\n")
     } else {
         (
@@ -62,4 +89,22 @@ async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str)
 
 async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_needs_every_cache_and_ends_with_the_end() {
+        let health = Arc::new(Health::default());
+        assert!(!health.is_ready(), "nothing was announced yet");
+        let (first, second) = (health.wait_for_cache(), health.wait_for_cache());
+        drop(first);
+        assert!(!health.is_ready());
+        drop(second);
+        assert!(health.is_ready());
+        health.stop();
+        assert!(!health.is_ready());
+    }
 }

@@ -121,6 +121,10 @@ pub(super) async fn act(
                 connector.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect::<Vec<_>>();
             let patched =
                 patch_meta(&connector, json!({ "finalizers": left }), "remove the finalizer", ctx).await;
+            // What is let go is nobody's here any more.
+            if let Some(id) = connector.status.as_ref().and_then(|status| status.connector_id.as_ref()) {
+                ctx.owned.lock().remove(id);
+            }
             let (reason, text) = note.words();
             tracing::info!(object = %title(&connector), reason = %reason, "{text}");
             ctx.say(&about, false, reason, "Release", text).await;

@@ -54,6 +54,10 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
     if let Some(plan) = replace::begin(o, desired, id, seen) {
         return plan;
     }
+    if let Some(open) = &o.claim {
+        let effect = Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "nothing is to be replaced" };
+        return Plan::act(o, effect, being_tested());
+    }
     let status = refreshed(o, seen);
     if let Some(plan) = test(o, desired, id, &status) {
         return plan;
@@ -75,6 +79,11 @@ fn bookkeeping(o: &Observed, id: &ConnectorId) -> Option<Plan> {
         return Some(Plan::act(o, Effect::Annotate { value: copy }, being_tested()));
     }
     let open = o.claim.as_ref()?;
+    // What this pass opened for a replacement, and did not use yet, is still needed.
+    let mine = o.facts.claimed.as_ref().is_some_and(|(nonce, _)| *nonce == open.claim.nonce);
+    if mine && o.facts.created.is_none() {
+        return None;
+    }
     let effect = Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "its outcome is recorded" };
     Some(Plan::act(o, effect, being_tested()))
 }
