@@ -1,6 +1,8 @@
 //! The operator as its users meet it: a real API server, the self-hosted Connectors API, an object store with STS, and the
 //! shipped binaries. Nothing is faked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by a panic")]
+
 mod bad_input;
 mod lab;
 mod outages;
