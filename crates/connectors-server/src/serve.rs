@@ -40,9 +40,6 @@ pub enum ServeError {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// Accepting connections failed for good.
-    #[error("the listener failed: {0}")]
-    Accept(#[source] std::io::Error),
 }
 
 /// Serves until `stop` is cancelled. `ready` learns the address that is listened on.
@@ -67,23 +64,13 @@ pub async fn serve(
     tracing::info!(%address, "serving");
     ready(address);
 
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    let result = tokio::select! {
-        result = async { served.await } => result.map_err(ServeError::Accept),
-        () = late => {
-            tracing::warn!("stopped with requests under way");
-            Ok(())
-        }
-    };
-    stop.cancel();
+    if !http::serve(listener, router, &stop, GRACE).await {
+        tracing::warn!("stopped with requests under way");
+    }
     if tokio::time::timeout(GRACE, scans).await.is_err() {
         tracing::warn!("stopped with scans at work; the next start goes on with them");
     }
     drop(lock);
     tracing::info!("stopped");
-    result
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use connectors_api::{
     ConnectorCreated, ConnectorDeleted, ConnectorDetail, ConnectorId, ConnectorItem, ConnectorState,
     Provider, ScanHistoryEntry, ScanId, ScanOptions, ScanStarted, ScanState, ScanType, TestOutcome,
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::Api;
-use super::body::{JsonObject, OptionalJsonObject};
+use super::body::{json_object, optional_json_object};
 use super::envelope::Reply;
 use super::error::ApiError;
 use super::paging::PageRequest;
@@ -24,7 +24,7 @@ use crate::store::{Caller, ConnectorFilter, ConnectorRow, Role, ScanRow, StoreEr
 
 type Answer = Result<Reply, ApiError>;
 
-pub(super) async fn list(State(_): State<Arc<Api>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Answer {
     let scope = caller.at_least(Role::Viewer, "list connectors")?;
     // An empty parameter is one that is not there.
     let query: HashMap<String, String> = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
@@ -42,13 +42,9 @@ pub(super) async fn list(State(_): State<Arc<Api>>, caller: Caller, RawQuery(que
     Reply::page(rows.into_iter().map(item).collect::<Result<Vec<_>, _>>()?, pagination)
 }
 
-pub(super) async fn create(
-    State(_): State<Arc<Api>>,
-    caller: Caller,
-    JsonObject(body): JsonObject,
-) -> Answer {
+pub(super) async fn create(caller: Caller, request: Request) -> Answer {
     let scope = caller.at_least(Role::Admin, "create connectors")?;
-    let new = validate::connector(body)?;
+    let new = validate::connector(json_object(request).await?)?;
     let name = new.name.clone();
     let row = scope.create_connector(new).await.map_err(|error| match error {
         StoreError::NameTaken => ApiError::name_conflict(&name),
@@ -63,7 +59,7 @@ pub(super) async fn create(
     })
 }
 
-pub(super) async fn read(State(_): State<Arc<Api>>, caller: Caller, Id(id): Id) -> Answer {
+pub(super) async fn read(caller: Caller, Id(id): Id) -> Answer {
     let scope = caller.at_least(Role::Viewer, "read connectors")?;
     let row = scope.connector(&id).await?.ok_or_else(|| ApiError::no_connector(&id))?;
     let scans = scope.scan_history(&id).await?;
@@ -118,11 +114,11 @@ pub(super) async fn start_scan(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Id(id): Id,
-    OptionalJsonObject(body): OptionalJsonObject,
+    request: Request,
 ) -> Answer {
     let scope = caller.at_least(Role::Editor, "start scans")?;
     let row = scope.connector(&id).await?.ok_or_else(|| ApiError::no_connector(&id))?;
-    let (kind, options) = scan_request(body)?;
+    let (kind, options) = scan_request(optional_json_object(request).await?)?;
     if row.state != "active" {
         return Err(ApiError::not_active(&row.state));
     }

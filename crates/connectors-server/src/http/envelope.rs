@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::drain::drained;
 use super::error::ApiError;
 use crate::store::{IdKind, new_id};
 
@@ -81,7 +82,7 @@ pub(super) async fn wrap(State(slots): State<Arc<Semaphore>>, mut request: Reque
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     let response = match slots.try_acquire() {
-        Ok(_slot) => next.run(request).await,
+        Ok(_slot) => next.run(request.map(drained)).await,
         Err(_) => ApiError::busy().into_response(),
     };
     let response = written(response, &id);

@@ -65,9 +65,10 @@ async fn attempt(shared: &Shared, scan_id: &str, active: &AtomicUsize) -> Result
             (error.message, error.credentials)
         }
         Ok(Err(error)) => return Ok(Attempt::Later(error)),
-        Err(_) => {
-            (format!("stopped after {} minutes (options.timeout_minutes)", options.timeout_minutes), false)
-        }
+        Err(_) => (
+            format!("stopped at its time limit of {} min (options.timeout_minutes)", options.timeout_minutes),
+            false,
+        ),
     };
     fail(shared, scan_id, &failure.0, failure.1).await
 }

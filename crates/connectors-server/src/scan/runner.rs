@@ -38,6 +38,20 @@ struct Running {
     active: Arc<AtomicUsize>,
 }
 
+/// Gives a running scan's place up, however its task ends.
+struct Place {
+    runner: Arc<Runner>,
+    connector_id: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.runner.running.lock().remove(&self.connector_id);
+        // A queued one may take it.
+        self.runner.wake();
+    }
+}
+
 /// The running scans of this process.
 pub(crate) struct Runner {
     shared: Shared,
@@ -105,16 +119,14 @@ impl Runner {
             let entry = Running { scan_id: scan_id.clone(), stop: stop.clone(), active: active.clone() };
             running.insert(connector_id.clone(), entry);
         }
-        let runner = self.clone();
+        let place = Place { runner: self.clone(), connector_id };
         self.tasks.spawn(async move {
-            let run = Box::pin(job::run(&runner.shared, &scan_id, &active));
+            let run = Box::pin(job::run(&place.runner.shared, &scan_id, &active));
             tokio::select! {
                 () = stop.cancelled() => tracing::info!(scan = %scan_id, "scan put down"),
                 () = run => {}
             }
-            runner.running.lock().remove(&connector_id);
-            // Its place is free for a queued one.
-            runner.wake();
+            drop(place);
         });
     }
 }

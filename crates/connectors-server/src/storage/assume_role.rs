@@ -214,36 +214,4 @@ impl CredentialProvider for AssumedRole {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_external_id_is_never_empty() {
-        assert!(ExternalId::new("").is_none());
-        assert!(ExternalId::new(" \t").is_none());
-        assert!(ExternalId::new("ext-51c0ffee").is_some());
-    }
-
-    #[test]
-    fn credentials_are_renewed_five_minutes_before_their_end_or_at_half_of_a_short_life() {
-        assert_eq!(renew_after(Duration::from_secs(3600)), Duration::from_secs(3300));
-        assert_eq!(renew_after(Duration::from_secs(900)), Duration::from_secs(600));
-        assert_eq!(renew_after(Duration::from_secs(400)), Duration::from_secs(200));
-        assert_eq!(renew_after(Duration::ZERO), Duration::ZERO);
-    }
-
-    #[test]
-    fn refusals_of_the_token_service_are_told_apart() {
-        for (code, status, cause) in [
-            ("AccessDenied", 403, Cause::AssumeRoleDenied),
-            ("NoSuchEntity", 404, Cause::RoleNotFound),
-            ("InvalidClientTokenId", 403, Cause::ServerCredentialsInvalid),
-            ("Throttling", 400, Cause::Throttled),
-            ("InternalFailure", 500, Cause::EndpointUnreachable),
-            ("ValidationError", 400, Cause::ProviderError),
-        ] {
-            let (found, message) = refused(code, status, "arn:aws:iam::210987654321:role/Reader");
-            assert_eq!(found, cause, "{code}: {message}");
-        }
-    }
-}
+mod tests;

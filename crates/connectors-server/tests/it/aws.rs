@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::{Aws, Server, ServerOptions, pii, port};
 
-use crate::rig::{Caller, aws_connector};
+use crate::rig::{Caller, aws_connector, with_s3_at};
 
 async fn test(caller: &Caller, body: &Value) -> Value {
     let id = caller.create(body).await;
@@ -102,16 +102,7 @@ async fn endpoints_and_credentials_that_fail_are_named() {
         ),
         (
             None,
-            with(
-                vec![format!("--sts-endpoint={}", aws.endpoint()), format!("--s3-endpoint={nowhere}")],
-                vec![
-                    ("AWS_ACCESS_KEY_ID".to_owned(), aws.server_credentials().id.clone()),
-                    (
-                        "AWS_SECRET_ACCESS_KEY".to_owned(),
-                        secrecy::ExposeSecret::expose_secret(&aws.server_credentials().secret).to_owned(),
-                    ),
-                ],
-            ),
+            with_s3_at(&aws, &nowhere),
             "endpoint_unreachable",
             "cannot list bucket \"hr-files\": nothing answers at the storage endpoint",
         ),

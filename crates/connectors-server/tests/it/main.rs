@@ -8,3 +8,4 @@ mod recovery;
 mod refusals;
 mod rig;
 mod startup;
+mod switch;

@@ -27,17 +27,46 @@ async fn bodies_that_cannot_be_taken_are_refused_and_create_nothing() {
     assert!(plain.refused(415, "UNSUPPORTED_MEDIA_TYPE").contains("application/json"));
 
     let large = json!({"name": "x".repeat(70_000), "provider": "aws", "config": {}});
-    assert_eq!(
-        caller.post("/connectors", &large).await.refused(413, "PAYLOAD_TOO_LARGE"),
-        "the body has more than 64 KiB"
-    );
-    // The same without an announced length.
-    let pieces = (0..70).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000]));
-    let stream = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
-    let answer = caller.send(post().header("content-type", "application/json").body(stream)).await;
-    answer.refused(413, "PAYLOAD_TOO_LARGE");
+    let answer = caller.post("/connectors", &large).await;
+    assert_eq!(answer.refused(413, "PAYLOAD_TOO_LARGE"), "the body has more than 64 KiB");
 
     assert_eq!(caller.get("/connectors").await.data(200), &json!([]));
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_too_much_reads_why_it_is_refused_every_time() {
+    let server = server().await;
+    let admin = Caller::new(&server, "default", "admin").await;
+    let viewer = Caller::new(&server, "default", "viewer").await;
+    for _ in 0..10 {
+        // With an announced length, without one, and by somebody who is refused before the body is looked at.
+        let post = || admin.request(Method::POST, "/connectors").header("content-type", "application/json");
+        admin.send(post().body(vec![b' '; 3_000_000])).await.refused(413, "PAYLOAD_TOO_LARGE");
+        let pieces = (0..700).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000]));
+        let stream = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+        admin.send(post().body(stream)).await.refused(413, "PAYLOAD_TOO_LARGE");
+        let refused = viewer.request(Method::POST, "/connectors").header("content-type", "application/json");
+        viewer.send(refused.body(vec![b' '; 1_000_000])).await.refused(403, "FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for_for_long() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = server().await;
+    let key = server.create_key("default", "admin").await.unwrap();
+    let mut stream =
+        tokio::net::TcpStream::connect(server.endpoint().trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST /api/v1/connectors HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
+        secrecy::ExposeSecret::expose_secret(&key)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(std::time::Duration::from_secs(30), read).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REQUEST_TIMEOUT"), "{answer}");
 }
 
 #[tokio::test]

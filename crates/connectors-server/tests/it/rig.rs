@@ -135,6 +135,23 @@ pub(crate) fn any_connector(name: &str) -> Value {
         "region": "eu-west-1", "buckets": ["billing-2023"], "prefixes": ["invoices/"], "file_types": ["csv"]}})
 }
 
+/// Options of a server that is the testbed's user, asks its STS, and reads its S3 elsewhere.
+pub(crate) fn with_s3_at(aws: &Aws, s3_endpoint: &str) -> ServerOptions {
+    let key = aws.server_credentials();
+    ServerOptions {
+        args: vec![
+            format!("--sts-endpoint={}", aws.endpoint()),
+            format!("--s3-endpoint={s3_endpoint}"),
+            format!("--aws-region={}", testbed::REGION),
+        ],
+        env: vec![
+            ("AWS_ACCESS_KEY_ID".to_owned(), key.id.clone()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), key.secret.expose_secret().to_owned()),
+        ],
+        database: None,
+    }
+}
+
 /// A server without a cloud.
 pub(crate) async fn server() -> Server {
     Server::start_with(None, ServerOptions::default()).await.unwrap()
