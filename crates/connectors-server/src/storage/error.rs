@@ -225,4 +225,12 @@ mod tests {
         assert_eq!(words.len(), Cause::ALL.len());
         assert!(words.iter().all(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
     }
+
+    #[test]
+    fn every_cause_is_documented() {
+        let documentation = include_str!("../../README.md");
+        for cause in Cause::ALL {
+            assert!(documentation.contains(&format!("`{}`", cause.as_str())), "{}", cause.as_str());
+        }
+    }
 }

@@ -79,3 +79,6 @@ fn count(value: i64) -> u64 {
 fn stored(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
