@@ -61,7 +61,11 @@ pub(crate) fn scan<'a>(
     let mut places = fields.places(text);
     let mut emails = email::find(text).peekable();
     let mut weigh = |alternatives: &[Candidate]| {
-        let Some(first) = alternatives.iter().find(|c| accept.contains(&c.start)) else { return };
+        // By the first of them, so that both chunks at a border decide the same.
+        let Some(first) = alternatives.iter().min_by_key(|c| c.start) else { return };
+        if !accept.contains(&first.start) {
+            return;
+        }
         let around = Surroundings::of(text, first.start, first.end, &mut places);
         // Several readings of one value: the surest wins, and of equals the most specific, which comes first.
         let mut best: Option<(Candidate, Confidence)> = None;
