@@ -1,8 +1,9 @@
-//! Developer tasks of the workspace: `cargo xtask demo | test | crds | bench`.
+//! Developer tasks of the workspace: `cargo xtask demo | test | crds | reference | bench`.
 
 mod bench;
 mod crds;
 mod demo;
+mod reference;
 mod step;
 mod test;
 
@@ -15,6 +16,7 @@ usage: cargo xtask <task>
   demo [--once]   real parts, the operator, example resources, live; --once ends when the main job is done
   test [--quick]  format, clippy, unit tests, integration tests on real parts; --quick: what needs no control plane
   crds            write crds/ anew from the operator's types
+  reference       write docs/reference.md anew from crds/
   bench <name>    measure in a release build (loop)";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--quick"] => test::run(true),
         ["crds"] => crds::run(),
+        ["reference"] => reference::run(),
         ["bench", name] => bench::run(name),
         ["help" | "-h" | "--help"] => {
             eprintln!("{USAGE}");
