@@ -136,3 +136,24 @@ impl fmt::Display for Reason {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_paragraph_in_the_documentation_and_no_other_has() {
+        let text = include_str!("../../docs/reasons.md");
+        let mut lines = text.lines();
+        let mut headings = Vec::new();
+        while let Some(line) = lines.next() {
+            if let Some(name) = line.strip_prefix("### ") {
+                headings.push(name);
+                let said = lines.by_ref().find(|line| !line.is_empty()).unwrap_or_default();
+                assert!(!said.is_empty() && !said.starts_with('#'), "docs/reasons.md says nothing of {name}");
+            }
+        }
+        let reasons = Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>();
+        assert_eq!(headings, reasons, "docs/reasons.md, and the enumeration in its order");
+    }
+}

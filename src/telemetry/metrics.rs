@@ -119,4 +119,41 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
     }
+
+    /// Name, type and labels of every metric, as one scrape shows them once each was counted.
+    fn encoded() -> Vec<String> {
+        let metrics = Metrics::default();
+        metrics.reconcile("Scan", "ok", Duration::ZERO);
+        metrics.api_request("list", "success");
+        metrics.effect("Scan", "start");
+        let text = metrics.encode();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let mut all = types
+            .map(|(name, kind)| {
+                let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+                let sample = text.lines().find(|line| line.starts_with(&name)).unwrap();
+                let labels = sample.split(['{', ',', '}']).filter_map(|part| part.split_once("=\""));
+                let mut labels =
+                    labels.map(|(label, _)| label).filter(|label| *label != "le").collect::<Vec<_>>();
+                labels.sort_unstable();
+                format!("{name} {kind} {}", labels.join(","))
+            })
+            .collect::<Vec<_>>();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn the_documentation_has_every_metric_with_its_type_and_labels_and_no_other() {
+        let rows =
+            include_str!("../../docs/operations.md").lines().filter(|line| line.starts_with("| `slimio_"));
+        let mut documented = rows
+            .map(|row| {
+                let cells = row.split('|').map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+                format!("{} {} {}", cells[1], cells[2], cells[3].replace(' ', ""))
+            })
+            .collect::<Vec<_>>();
+        documented.sort();
+        assert_eq!(documented, encoded(), "the table in docs/operations.md, labels in alphabetical order");
+    }
 }
