@@ -1,14 +1,13 @@
 //! docs/reference.md says what the CRDs in crds/ say: every field of every kind. `cargo xtask reference` writes it anew.
-#![allow(clippy::unwrap_used, reason = "everything here is a test")]
-
-mod schema;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use schema::{Field, fields, one_line, rules};
 use serde_json::Value;
+
+use crate::root;
+use crate::schema::{Field, fields, one_line, rules};
 
 /// Set by `cargo xtask reference`: the file is written, and not only compared.
 const WRITE: &str = "SLIMIO_WRITE_REFERENCE";
@@ -154,8 +153,4 @@ fn crds(folder: &Path) -> Vec<(String, Value)> {
 
 fn schema_of(crd: &Value) -> &Value {
     &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
