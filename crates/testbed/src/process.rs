@@ -302,8 +302,9 @@ impl Process {
         }
     }
 
-    /// Shows the end of the log when the running test is failing.
-    fn show_tail_if_failing(&self) {
+    /// Shows the end of the log when the running test is failing: for parts that tests share, which are not dropped
+    /// with the test.
+    pub fn show_tail_if_failing(&self) {
         if std::thread::panicking() {
             eprintln!(
                 "--- {}: end of {} ---\n{}",

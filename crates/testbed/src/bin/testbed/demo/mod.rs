@@ -262,6 +262,11 @@ fn what_next(stage: &Stage) {
     ] {
         println!("# {what}\n{kubectl} {command}\n");
     }
+    let scan = format!(
+        "{{apiVersion: slim.io/v1alpha1, kind: Scan, metadata: {{name: logs, namespace: {NAMESPACE}}}, \
+         spec: {{connectorRef: {{name: application-logs}}}}}}"
+    );
+    println!("# scan another one\necho '{scan}' |\n  {kubectl} apply -f -\n");
     println!("Log of the operator: {}", stage.operator.log_path().display());
 }
 
