@@ -21,7 +21,15 @@ use crate::remote::PermittedEndpoints;
 use crate::telemetry::Metrics;
 
 /// Reasons that stand for ordinary progress.
-const PROGRESS: [Reason; 3] = [Reason::Queued, Reason::Running, Reason::Suspended];
+const PROGRESS: [Reason; 7] = [
+    Reason::ConnectorNotReady,
+    Reason::Queued,
+    Reason::Running,
+    Reason::ScanAlreadyRunning,
+    Reason::Suspended,
+    Reason::WaitingForQuota,
+    Reason::WorkspaceNotReady,
+];
 
 /// An object that may be malformed: one that is does not stop the others from being listed.
 pub type Guarded<K> = DeserializeGuard<K>;

@@ -16,10 +16,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// The Kubernetes client's own words come again in ours, where a request or a watch failed.
+const DEFAULT: &str = "info,kube_client=off,kube_runtime=warn";
+
 /// Begins to log to standard error, at the level that `RUST_LOG` asks for: `info` when it says nothing.
 pub fn init(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),

@@ -8,6 +8,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::{Pass, Seen};
+use super::observed::Facts;
 use super::plan::{Effect, Note};
 use crate::controller::claims;
 use crate::controller::conditions::{READY, find};
@@ -34,11 +35,22 @@ pub(super) async fn act(
     ctx.metrics.effect("Connector", name);
     let kept = match effect {
         Effect::Record { status, note } => {
-            if let Some(id) = &status.connector_id {
+            let before = connector.status.as_ref().and_then(|status| status.connector_id.clone());
+            let after = status.connector_id.clone();
+            if let Some(id) = &after {
                 ctx.owned.lock().insert(id.clone(), connector.uid().unwrap_or_default());
             }
             let connector = write_status(connector, *status, ctx).await?;
             say(&connector, &note, ctx).await;
+            if matches!(note, Note::LostAtTheApi(_)) {
+                // What led to the lost one must not lead to it again.
+                pass.facts = Facts::default();
+            } else if before != after {
+                pass.facts.turn_to_another_connector();
+            }
+            if let Some(id) = before.filter(|before| Some(before) != after.as_ref()) {
+                ctx.owned.lock().remove(&id);
+            }
             connector
         }
         Effect::AddFinalizer => {

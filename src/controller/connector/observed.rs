@@ -122,3 +122,14 @@ pub(super) struct Facts {
     /// Whether the connector is confirmed gone.
     pub gone: Option<Result<bool, Fault>>,
 }
+
+impl Facts {
+    /// What was found out about one remote connector says nothing about another: to be called when the recorded id changes
+    /// in the middle of a pass. The claim that the pass holds, and the create that it sent, stay.
+    pub(crate) fn turn_to_another_connector(&mut self) {
+        self.tested = None;
+        self.read = None;
+        self.deleted = None;
+        self.gone = None;
+    }
+}

@@ -12,6 +12,9 @@ use crate::crd::{Connector, WorkspaceKey};
 
 pub(super) use object::AnyWorkspace;
 
+/// How soon a replica that does not lead looks whether it does now.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
+
 /// Looks at a workspace, says how it is, and wakes the connectors that look different from before.
 ///
 /// # Errors
@@ -19,6 +22,11 @@ pub(super) use object::AnyWorkspace;
 pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<Option<Duration>, Error> {
     let key = workspace.key();
     let before = ctx.registry.get(&key);
+    if !ctx.leadership.leads() {
+        // A replica in waiting asks the API for nothing, and is ready to take over.
+        observe::keep_client(&workspace, ctx).await?;
+        return Ok(Some(NEXT_LOOK));
+    }
     let seen = observe::observe(&workspace, ctx).await?;
     let plan = plan::plan(&seen.observed);
     // Whether connectors find the workspace in another condition than before, and not only some of its connectors changed.
@@ -28,7 +36,7 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
             || before.identity != seen.entry.identity
     });
     ctx.registry.put(key.clone(), seen.entry);
-    if plan.status != seen.observed.status && ctx.leadership.leads() {
+    if plan.status != seen.observed.status {
         write(&workspace, plan.status, &seen.observed.orphans, ctx).await?;
     }
     if turned {

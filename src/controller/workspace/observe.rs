@@ -12,7 +12,7 @@ use super::plan::{Listed, Observed};
 use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
 use crate::controller::{Blocked, Context, Error, Reason, secret};
-use crate::crd::{ClaimKind, RECONCILE_ANNOTATION};
+use crate::crd::{ClaimKind, RECONCILE_ANNOTATION, WorkspaceKey};
 use crate::remote::{Budget, Fault, FaultKind, Purpose, Remote};
 
 /// The wait after a list that brought nothing.
@@ -59,8 +59,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         Ok(remote) => {
             let listing = remote.list(Purpose::Background).await;
             let poll_interval = remote.poll_interval(wished);
-            // The salt is what the object is called, so that the digest survives a restore and tells nothing of others.
-            let identity = digest(&["slimio identity v1", &key.to_string(), remote.credential()]);
+            let identity = identity(&key, &remote);
             let mut entry = Entry {
                 remote: Some(Arc::clone(&remote)),
                 identity: Some(identity.clone()),
@@ -101,6 +100,29 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         now: Timestamp::now(),
     };
     Ok(Seen { observed, entry, changed })
+}
+
+/// Keeps the client of the last usable credential, for deletions after a change of leader.
+///
+/// # Errors
+/// When the Kubernetes API does not answer.
+pub(crate) async fn keep_client(workspace: &AnyWorkspace, ctx: &Context) -> Result<(), Error> {
+    let key = workspace.key();
+    if let Ok(remote) = connect(workspace, ctx).await? {
+        let identity = Some(identity(&key, &remote));
+        let waiting = Blocked::new(Reason::WorkspaceNotReady, "another replica leads");
+        let poll_interval = Duration::from_mins(1);
+        ctx.registry.put(
+            key,
+            Entry { remote: Some(remote), identity, blocked: Some(waiting), trouble: None, poll_interval },
+        );
+    }
+    Ok(())
+}
+
+/// The salt is what the object is called, so that the digest survives a restore and tells nothing of other objects.
+fn identity(key: &WorkspaceKey, remote: &Remote) -> String {
+    digest(&["slimio identity v1", &key.to_string(), remote.credential()])
 }
 
 /// The namespace that a workspace's Secret is in.

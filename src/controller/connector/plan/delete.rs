@@ -60,12 +60,18 @@ pub(super) fn plan(o: &Observed) -> Plan {
 
 /// No id: either nothing was ever sent, or a create's answer was lost.
 fn nothing_known(o: &Observed) -> Plan {
-    if o.claim.is_none() {
+    let Some(open) = &o.claim else {
         return Plan::act(
             o,
             Effect::Release { note: Note::NothingThere },
             Outlook::waiting(Reason::Deleting, ""),
         );
+    };
+    let mine = o.facts.claimed.as_ref().is_some_and(|(nonce, _)| *nonce == open.claim.nonce);
+    if mine && o.facts.created.is_none() {
+        let effect =
+            Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "deleted before anything was sent" };
+        return Plan::act(o, effect, Outlook::waiting(Reason::Deleting, "deleted before it was created"));
     }
     if let Err(blocked) = &o.workspace {
         return held(o, blocked);

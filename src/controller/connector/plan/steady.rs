@@ -392,6 +392,13 @@ fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorSta
         },
     };
     let outlook = outlook.with(status);
+    // While the API cannot be read, what was read before grows old: that is said when it is too old.
+    let troubled = o.workspace.as_ref().is_ok_and(|workspace| workspace.trouble.is_some());
+    let outlook = if troubled {
+        outlook.again_in(o.freshness.saturating_sub(seen.age()) + Duration::from_secs(1))
+    } else {
+        outlook
+    };
     match wait {
         Some(wait) => outlook.again_in(wait).settle(o),
         None => outlook.settle(o),
