@@ -44,6 +44,11 @@ impl Registry {
         self.entries.write().insert(key, entry);
     }
 
+    /// Forgets a workspace that is gone.
+    pub fn remove(&self, key: &WorkspaceKey) {
+        self.entries.write().remove(key);
+    }
+
     /// The remote of that digest, or a new one.
     ///
     /// # Errors

@@ -9,10 +9,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::ListParams;
+use kube::api::{ListParams, ObjectMeta};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use super::context::{Caches, Context, Guarded, Settings, Wakes};
 use super::workspace::AnyWorkspace;
 use super::{Error, Leadership, connector, leadership, scan, workspace};
-use crate::crd::{ClusterWorkspace, Connector, Scan, SecretKeyRef, Workspace};
+use crate::crd::{ClusterWorkspace, Connector, Scan, SecretKeyRef, Workspace, WorkspaceKey, WorkspaceKind};
 use crate::telemetry::{self, Health, Metrics};
 
 /// Reconciles of one kind under way at the same time. They wait for the API most of the time; its own limits are in the
@@ -102,14 +102,28 @@ pub async fn run(
         ))
     });
 
-    let (connectors, connector_events) = watched::<Connector>(&client, &health);
-    let (scans, scan_events) = watched::<Scan>(&client, &health);
-    let (workspaces, workspace_events) = watched::<Workspace>(&client, &health);
-    let (cluster_workspaces, cluster_workspace_events) = watched::<ClusterWorkspace>(&client, &health);
+    let (gone, workspaces_gone) = unbounded();
+    let (connectors, connector_events) = watched::<Connector, _>(&client, &health, |_| {});
+    let (scans, scan_events) = watched::<Scan, _>(&client, &health, |_| {});
+    let (workspaces, workspace_events) = watched::<Workspace, _>(&client, &health, {
+        let gone = gone.clone();
+        move |meta| tell(&gone, WorkspaceKind::Workspace, meta)
+    });
+    let (cluster_workspaces, cluster_workspace_events) =
+        watched::<ClusterWorkspace, _>(&client, &health, move |meta| {
+            tell(&gone, WorkspaceKind::ClusterWorkspace, meta)
+        });
     let (wakes, woken) = wakes();
     let caches = Caches { connectors, scans, workspaces, cluster_workspaces };
     let ctx = Arc::new(Context::new(client.clone(), settings, caches, wakes, leadership, metrics));
 
+    let forgetting = {
+        let ctx = Arc::clone(&ctx);
+        tokio::spawn(workspaces_gone.for_each(move |key| {
+            workspace::forget(&key, &ctx);
+            std::future::ready(())
+        }))
+    };
     let secrets = tokio::spawn(watch_secrets(client, Arc::clone(&ctx), told(stopped.clone())));
 
     let all = futures::future::join4(
@@ -157,6 +171,7 @@ pub async fn run(
         () = grace => tracing::warn!("some reconciles did not come to their end in time"),
     }
     health.stop();
+    forgetting.abort();
     secrets.abort();
     // The lease goes when nothing is under way any more.
     if let Some(election) = election {
@@ -200,11 +215,13 @@ async fn wait_for_crds(client: &Client) {
 }
 
 /// A cache of all objects of a kind, and a stream of those in which something changed that a reconcile reads.
-fn watched<K>(
+fn watched<K, G>(
     client: &Client,
     health: &Arc<Health>,
-) -> (Store<Guarded<K>>, impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K>)
+    gone: G,
+) -> (Store<Guarded<K>>, impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K, G>)
 where
+    G: Fn(&ObjectMeta) + Send + 'static,
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
@@ -213,14 +230,22 @@ where
     let events = watcher(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
-        .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                drop(filling.take());
-            }
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => drop(filling.take()),
+            Ok(watcher::Event::Delete(object)) => gone(object.meta()),
+            _ => {}
         })
         .touched_objects()
         .predicate_filter(noteworthy::<K>, kube::runtime::PredicateConfig::default());
     (reader, events)
+}
+
+/// Says that a workspace is gone; a controller is not called for what is not there.
+fn tell(gone: &UnboundedSender<WorkspaceKey>, kind: WorkspaceKind, meta: &ObjectMeta) {
+    let key =
+        WorkspaceKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone().unwrap_or_default() };
+    // A closed channel means that the operator is stopping.
+    let _ = gone.unbounded_send(key);
 }
 
 /// A digest of what a reconcile reads of an object, without its status: our own status writes wake nobody.

@@ -33,7 +33,7 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         else {
             continue;
         };
-        without_null(schema);
+        tidy(schema);
         // kstatus calls an object without `observedGeneration` current, as if the operator had seen it. A default of -1
         // makes it say "in progress" from the first moment.
         if let Some(status) = schema.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
@@ -43,17 +43,18 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// Takes `nullable` away, so that the API server drops a field that is written as null. The rules could otherwise meet a
-/// null where `has()` said that there is something.
-fn without_null(schema: &mut JSONSchemaProps) {
+/// Takes `nullable` away, so that the API server drops a field that is written as null: the rules could otherwise meet a
+/// null where `has()` said that there is something. And takes away formats that Kubernetes does not know and warns of.
+fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(without_null);
+    schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(tidy);
     match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => without_null(items),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(without_null),
+        Some(JSONSchemaPropsOrArray::Schema(items)) => tidy(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(tidy),
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        without_null(values);
+        tidy(values);
     }
 }

@@ -124,6 +124,13 @@ async fn a_workspace_that_is_missing_or_cannot_be_used_is_named() {
     // The cure is the Secret, and it is noticed.
     lab.apply(&lab.secret("wrong-key", "apiKey", lab.key.expose_secret())).await;
     lab.until_ready("a").await;
+
+    // And a workspace that goes is noticed too, and that it comes back.
+    lab.kubectl(&["delete", "workspace", "elsewhere"]).await;
+    lab.until_reason("a", "WorkspaceNotFound").await;
+    lab.apply(&elsewhere).await;
+    lab.until_ready("a").await;
+    assert_eq!(lab.remote().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

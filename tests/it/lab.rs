@@ -30,6 +30,11 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more environment for the operator.
+    pub(crate) async fn start_with(env: &[(&str, &str)]) -> Self {
         let (cluster, aws) = tokio::join!(TestCluster::start(), Aws::start());
         let (cluster, aws) = (cluster.unwrap(), aws.unwrap());
         cluster.install_crds(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"))).await.unwrap();
@@ -41,7 +46,11 @@ impl Parts {
         let server = Server::start(&aws).await.unwrap();
         let options = OperatorOptions {
             permitted_endpoints: vec![server.endpoint().to_owned()],
-            env: vec![("RUST_LOG".to_owned(), "info,slimio_operator=debug".to_owned())],
+            env: [("RUST_LOG", "info,slimio_operator=debug")]
+                .iter()
+                .chain(env)
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             ..OperatorOptions::default()
         };
         let operator = Operator::start(&cluster, options).await.unwrap();
@@ -70,6 +79,11 @@ impl Lab {
     /// With parts of its own, which it may kill: take them with [`Lab::parts_mut`].
     pub(crate) async fn alone(prefix: &str) -> Self {
         Self::with(Arc::new(Parts::start().await), prefix).await
+    }
+
+    /// With parts of its own, and more environment for its operator.
+    pub(crate) async fn alone_with(prefix: &str, env: &[(&str, &str)]) -> Self {
+        Self::with(Arc::new(Parts::start_with(env).await), prefix).await
     }
 
     async fn with(parts: Arc<Parts>, prefix: &str) -> Self {

@@ -197,6 +197,23 @@ async fn the_operator_ends_cleanly_waits_for_its_crds_and_serves_health_and_metr
     .expect("it goes on when the CRDs are there");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_asked_through_the_proxy_of_the_environment_and_kubernetes_is_not() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut connection, _) = proxy.accept().await.unwrap();
+        let mut line = vec![0; 1024];
+        let read = tokio::io::AsyncReadExt::read(&mut connection, &mut line).await.unwrap();
+        String::from_utf8_lossy(&line[..read]).into_owned()
+    });
+    // The API server is reached by TLS, and so not through this one.
+    let lab = Lab::alone_with("proxied", &[("HTTP_PROXY", &address), ("NO_PROXY", "localhost")]).await;
+    let asked =
+        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the proxy is asked").unwrap();
+    assert!(asked.starts_with(&format!("GET {}/api/v1/connectors", lab.parts.server.endpoint())), "{asked}");
+}
+
 async fn http_status(url: &str) -> u16 {
     reqwest::get(url).await.unwrap().status().as_u16()
 }

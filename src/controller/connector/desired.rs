@@ -220,6 +220,13 @@ impl Desired {
         }
         config
     }
+
+    /// The same where the Secret cannot be read.
+    pub(super) fn readable_without_secret(&self) -> Map<String, Value> {
+        let nothing = SecretString::default();
+        let request = self.request(self.name.clone(), Some(&nothing));
+        request.map(|request| self.readable_config(&request)).unwrap_or_default()
+    }
 }
 
 /// A digest of all that is sent, secrets included, that tells only whether it is the same. The salt keeps two objects with

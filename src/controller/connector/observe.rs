@@ -119,6 +119,7 @@ pub(super) async fn observe(
         freshness: FRESH_FOR.max(interval * POLLS),
         uptime: ctx.started.elapsed(),
         now: Timestamp::now(),
+        clock: Instant::now(),
         facts,
     };
     Ok(Seen { observed, key, remote })

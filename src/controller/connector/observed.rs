@@ -1,7 +1,7 @@
 //! What a Connector's plan is made from: everything that was read, and nothing that is decided.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors_api::wire::{ConnectorCreated, ConnectorDetail, CreateConnector, TestOutcome};
 use jiff::Timestamp;
@@ -12,6 +12,9 @@ use crate::controller::Blocked;
 use crate::controller::ledger::Denied;
 use crate::crd::{Claim, ConnectorStatus, DeletionPolicy};
 use crate::remote::{Fault, Listing, Sight};
+
+/// Longest value of the annotation that asks for a fresh look that is kept, in characters; the schema's limit.
+const REQUEST_LIMIT: usize = 256;
 
 /// What was read for one Connector.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(super) struct Observed {
     pub uptime: Duration,
     /// The wall clock.
     pub now: Timestamp,
+    /// The monotonic clock, at the same moment.
+    pub clock: Instant,
     /// What was found out and done in this pass.
     pub facts: Facts,
 }
@@ -69,6 +74,13 @@ pub(super) struct Object {
     pub copy: Option<String>,
     /// `spec.deletionPolicy`, also of a spec that is not valid.
     pub deletion: Option<DeletionPolicy>,
+}
+
+impl Object {
+    /// What asks for a fresh look, as far as a status can keep it: a longer value would make every status invalid.
+    pub(super) fn request(&self) -> Option<String> {
+        self.requested_at.as_ref().map(|text| text.chars().take(REQUEST_LIMIT).collect())
+    }
 }
 
 /// A workspace that can be used.

@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod outlook;
 mod recover;
+mod refresh;
 mod replace;
 mod steady;
 
@@ -79,7 +80,7 @@ pub(super) enum Effect {
 /// Something worth an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Note {
-    /// The object was seen for the first time.
+    /// Nothing that an event need tell.
     Seen,
     /// The connector was created.
     Created(String),
@@ -115,14 +116,22 @@ pub(super) fn plan(o: &Observed) -> Plan {
 }
 
 fn live(o: &Observed) -> Plan {
-    let desired = match &o.desired {
-        Ok(desired) => desired,
-        Err(blocked) => return Outlook::stalled(blocked.reason, &blocked.message).settle(o),
+    let stalled = |blocked: &Blocked| Outlook::stalled(blocked.reason, &blocked.message).settle(o);
+    let id = match known_id(o) {
+        Ok(id) => id,
+        Err(blocked) => return stalled(&blocked),
     };
-    match known_id(o) {
-        Ok(None) => create::plan(o, desired),
-        Ok(Some(id)) => steady::plan(o, desired, &id),
-        Err(blocked) => Outlook::stalled(blocked.reason, &blocked.message).settle(o),
+    // What may be under way is found out whatever the spec says by now.
+    if id.is_none() && recover::is_due(o) {
+        return create::after_lost_answer(o);
+    }
+    match (&o.desired, id) {
+        (Ok(desired), None) => create::plan(o, desired),
+        (Ok(desired), Some(id)) => steady::plan(o, desired, &id),
+        (Err(blocked), Some(_)) if o.status.replacement.is_none() => {
+            steady::close_claim(o).unwrap_or_else(|| stalled(blocked))
+        }
+        (Err(blocked), _) => stalled(blocked),
     }
 }
 

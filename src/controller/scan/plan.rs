@@ -63,7 +63,10 @@ pub(super) fn plan(o: &Observed) -> Plan {
         Some(Ok(id)) => follow::plan(o, &id),
         Some(Err(error)) => outlook::lost(o, &format!("status.scanId is not an id ({error})")),
     };
+    // Nobody looks again at what is over, so that a claim is closed now: the verdict first, and then, in the same pass, it.
+    let over = plan.status.phase.is_some_and(|phase| phase.is_terminal()) && o.claim.is_some();
     match plan.effect {
+        None if over => Plan { effect: Some(Effect::Record(Box::new(plan.status.clone()))), ..plan },
         // `Ready` is there from the first touch, before anything is done that may take time.
         Some(_) if o.status.conditions.is_empty() => {
             Plan { effect: Some(Effect::Record(Box::new(plan.status.clone()))), ..plan }

@@ -50,6 +50,12 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
     Ok(plan.requeue)
 }
 
+/// Forgets a workspace that is gone, and has its connectors say so.
+pub(crate) fn forget(key: &WorkspaceKey, ctx: &Context) {
+    ctx.registry.remove(key);
+    ctx.wake_connectors(|connector| belongs(connector, key));
+}
+
 fn belongs(connector: &Connector, key: &WorkspaceKey) -> bool {
     let namespace = connector.metadata.namespace.as_deref().unwrap_or_default();
     connector.spec.workspace_ref.key(namespace) == *key

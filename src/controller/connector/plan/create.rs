@@ -26,11 +26,6 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
         Ok(workspace) => workspace,
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
     };
-    if let Some(open) = &o.claim
-        && o.facts.claimed.as_ref().is_none_or(|(nonce, _)| *nonce != open.claim.nonce)
-    {
-        return after_lost_answer(o, desired);
-    }
     let request = match &o.request {
         Ok(request) => request,
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
@@ -56,6 +51,12 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
         return Plan::act(o, Effect::AddFinalizer, creating(workspace));
     }
     match (&o.claim, &o.facts.claimed, &o.facts.denied) {
+        // Whoever has to find the connector again looks for what the claim says, so nothing else is sent under it.
+        (Some(open), Some(_), _) if !says_what_is_sent(&open.claim, request, workspace) => {
+            let nonce = open.claim.nonce.clone();
+            let why = "the spec, the Secret or the workspace changed before anything was sent";
+            Plan::act(o, Effect::CloseClaim { nonce, why }, creating(workspace))
+        }
         (Some(_), Some((_, age)), _) if *age < LEASE => Plan::act(o, Effect::Create, creating(workspace)),
         // The pass took so long that the lease is over; nothing was sent under it, so it is opened anew.
         (Some(open), Some(_), _) => {
@@ -109,8 +110,7 @@ pub(super) fn look(o: &Observed, request: &Request, desired: &Desired, own: Opti
         request.create.name,
         there.join(", ")
     );
-    let status = ConnectorStatus { sent: Some(request.sent.clone()), ..o.status.clone() };
-    Some(Outlook::stalled(Reason::AlreadyExists, message).with(status).again_in(LOOK_AGAIN).settle(o))
+    Some(Outlook::stalled(Reason::AlreadyExists, message).again_in(LOOK_AGAIN).settle(o))
 }
 
 /// Whether an item has that name, provider and config, as far as they can be read.
@@ -144,9 +144,21 @@ pub(super) fn claim(o: &Observed, request: &Request, workspace: &WorkspaceView) 
         identity: workspace.identity.clone(),
         subject: request.create.name.clone(),
         provider: Some(request.create.config.provider().as_str().to_owned()),
-        config: serde_json::to_string(&request.readable).ok(),
+        config: config_text(request),
         known_ids,
     }
+}
+
+/// Whether whoever finds the claim open would look for what is about to be sent.
+pub(super) fn says_what_is_sent(claim: &Claim, request: &Request, workspace: &WorkspaceView) -> bool {
+    claim.subject == request.create.name
+        && claim.provider.as_deref() == Some(request.create.config.provider().as_str())
+        && claim.config == config_text(request)
+        && claim.identity == workspace.identity
+}
+
+fn config_text(request: &Request) -> Option<String> {
+    serde_json::to_string(&request.readable).ok()
 }
 
 fn creating(workspace: &WorkspaceView) -> Outlook {
@@ -219,7 +231,7 @@ fn still_stalled(o: &Observed, request: &Request) -> Option<Plan> {
         [Reason::NameConflict, Reason::RefusedByApi].iter().any(|reason| reason.as_str() == stalled.reason);
     let unchanged = stalled.observed_generation == Some(o.object.generation)
         && o.status.sent.as_ref() == Some(&request.sent)
-        && o.object.requested_at == o.status.last_handled_reconcile_at;
+        && o.object.request() == o.status.last_handled_reconcile_at;
     (lasting && unchanged).then(|| Plan { effect: None, status: o.status.clone(), requeue: None })
 }
 
@@ -257,7 +269,11 @@ fn wait_for(o: &Observed, denied: &Denied) -> Plan {
 }
 
 /// A claim found open: a POST may have been sent under it, and its answer is lost.
-fn after_lost_answer(o: &Observed, desired: &Desired) -> Plan {
+pub(super) fn after_lost_answer(o: &Observed) -> Plan {
+    if let Err(blocked) = &o.workspace {
+        return Outlook::blocked(blocked).settle(o);
+    }
+    let wanted = o.desired.as_ref().ok().and_then(|desired| desired.connector_id.as_deref());
     match recover::decide(o) {
         Recovery::Look => {
             let outlook = Outlook::waiting(
@@ -274,21 +290,21 @@ fn after_lost_answer(o: &Observed, desired: &Desired) -> Plan {
                            cannot appear any more";
             Outlook::waiting(Reason::CreateOutcomeUnknown, message).again_in(wait).settle(o)
         }
-        Recovery::Found(id) => recover::record(o, &id),
-        Recovery::Several(ids) => {
-            match desired.connector_id.as_ref().and_then(|wanted| ids.iter().find(|id| id.as_str() == wanted))
-            {
-                Some(id) => recover::record(o, id),
-                None => {
-                    let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                    let message = format!(
-                        "the answer to a create was lost, and several connectors could be it ({list}): set spec.connectorId to the \
-                     right one, or delete the others at the API"
-                    );
-                    Outlook::stalled(Reason::CreateOutcomeAmbiguous, message).again_in(LOOK_AGAIN).settle(o)
-                }
-            }
+        Recovery::OtherIdentity => {
+            Outlook::waiting(Reason::IdentityChanged, recover::OTHER_IDENTITY).again_in(LOOK_AGAIN).settle(o)
         }
+        Recovery::Found(id) => recover::record(o, &id),
+        Recovery::Several(ids) => match ids.iter().find(|id| Some(id.as_str()) == wanted) {
+            Some(id) => recover::record(o, id),
+            None => {
+                let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let message = format!(
+                    "the answer to a create was lost, and several connectors could be it ({list}): set spec.connectorId to the \
+                     right one, or delete the others at the API"
+                );
+                Outlook::stalled(Reason::CreateOutcomeAmbiguous, message).again_in(LOOK_AGAIN).settle(o)
+            }
+        },
         Recovery::Nothing(nonce) => {
             let outlook = Outlook::waiting(
                 Reason::Creating,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::observed::Observed;
 use super::outlook::Outlook;
 use super::recover::{self, Recovery};
+use super::steady::{is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan, known_id};
 use crate::controller::{Blocked, Reason};
 use crate::crd::{ABANDON_ANNOTATION, DeletionPolicy, Origin};
@@ -13,6 +14,8 @@ use crate::remote::FaultKind;
 
 /// The wait while the API still shows what it was told to delete.
 const STILL_THERE: Duration = Duration::from_secs(5);
+/// The wait for something that a person has to do at the API or to the workspace.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
 
 pub(super) fn plan(o: &Observed) -> Plan {
     if !o.object.finalizer {
@@ -39,9 +42,12 @@ pub(super) fn plan(o: &Observed) -> Plan {
         Ok(workspace) => workspace,
         Err(blocked) => return held(o, blocked),
     };
-    if o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity) {
+    if is_of_another_identity(o, workspace) {
         let message = "the workspace's key or endpoint is not the one that the connector was made with: put the old key back";
         return held(o, &Blocked::new(Reason::IdentityChanged, message));
+    }
+    if let Some(plan) = known_by_todays_key(o, workspace) {
+        return plan;
     }
     let deleting = || Outlook::waiting(Reason::Deleting, format!("{id} is being deleted at the API"));
     match (&o.facts.deleted, &o.facts.gone) {
@@ -67,8 +73,7 @@ fn nothing_known(o: &Observed) -> Plan {
             Outlook::waiting(Reason::Deleting, ""),
         );
     };
-    let mine = o.facts.claimed.as_ref().is_some_and(|(nonce, _)| *nonce == open.claim.nonce);
-    if mine && o.facts.created.is_none() {
+    if !recover::is_due(o) && o.facts.created.is_none() {
         let effect =
             Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "deleted before anything was sent" };
         return Plan::act(o, effect, Outlook::waiting(Reason::Deleting, "deleted before it was created"));
@@ -84,6 +89,10 @@ fn nothing_known(o: &Observed) -> Plan {
             Outlook::fault("cannot look for a create whose answer was lost", &fault).settle(o)
         }
         Recovery::Wait(wait) => looking().again_in(wait).settle(o),
+        Recovery::OtherIdentity => {
+            let blocked = Blocked::new(Reason::IdentityChanged, recover::OTHER_IDENTITY);
+            held(o, &Blocked { retry: Some(LOOK_AGAIN), ..blocked })
+        }
         Recovery::Found(id) => recover::record(o, &id),
         Recovery::Several(ids) => {
             let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -92,9 +101,7 @@ fn nothing_known(o: &Observed) -> Plan {
                  API, then {}",
                 way_out()
             );
-            Outlook::stalled(Reason::CreateOutcomeAmbiguous, message)
-                .again_in(Duration::from_mins(5))
-                .settle(o)
+            Outlook::stalled(Reason::CreateOutcomeAmbiguous, message).again_in(LOOK_AGAIN).settle(o)
         }
         Recovery::Nothing(nonce) => {
             Plan::act(o, Effect::CloseClaim { nonce, why: "no trace of the create was found" }, looking())

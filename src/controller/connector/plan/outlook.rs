@@ -147,14 +147,19 @@ impl Outlook {
         }
         wanted.push(synced.unwrap_or_else(|| {
             match (&status.connector_id, conditions::find(&status.conditions, SYNCED)) {
-                (Some(_), Some(old)) => kept(old),
+                (Some(_), Some(old)) if old.observed_generation == Some(o.object.generation) => kept(old),
+                // Nobody compared this generation of the spec with the connector.
+                (Some(_), Some(_)) => say(SYNCED, Truth::Unknown, reason, &message),
                 _ => say(SYNCED, Truth::False, reason, &message),
             }
         }));
         wanted.extend(connected(&status));
         wanted.extend(risk(o, &status));
         if handled && o.object.requested_at.is_some() {
-            status.last_handled_reconcile_at.clone_from(&o.object.requested_at);
+            status.last_handled_reconcile_at = o.object.request();
+        }
+        if reason != Reason::WaitingForQuota {
+            status.next_create_time = None;
         }
         status.observed_generation = Some(o.object.generation);
         status.conditions = conditions::write(&o.status.conditions, wanted, o.object.generation, o.now);

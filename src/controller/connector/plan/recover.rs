@@ -17,6 +17,10 @@ use crate::remote::Fault;
 /// The wait between two looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
+/// Why a create whose answer was lost cannot be resolved with today's key.
+pub(super) const OTHER_IDENTITY: &str = "the answer to a create was lost, the workspace's key or endpoint is another one now, and its list does not show the \
+     connector: put the old key back";
+
 /// What is known of a create under an open claim.
 pub(super) enum Recovery {
     /// The list has to be read.
@@ -25,12 +29,20 @@ pub(super) enum Recovery {
     Unread(Fault),
     /// Nothing is listed, and it may still appear.
     Wait(Duration),
+    /// Nothing is listed, and the claim was made under another identity: this may be another workspace's list.
+    OtherIdentity,
     /// This is it.
     Found(ConnectorId),
     /// Any of these could be it.
     Several(Vec<ConnectorId>),
     /// Nothing is listed, and nothing can appear any more.
     Nothing(String),
+}
+
+/// Whether a claim is open that this pass did not open: a POST may have been sent under it, and its answer is lost.
+pub(super) fn is_due(o: &Observed) -> bool {
+    let mine = o.facts.claimed.as_ref().map(|(nonce, _)| nonce);
+    o.claim.as_ref().is_some_and(|open| mine != Some(&open.claim.nonce))
 }
 
 /// What the open claim and this pass's list say. Without an open claim there is nothing to look for.
@@ -59,9 +71,16 @@ pub(super) fn decide(o: &Observed) -> Recovery {
     match found.as_slice() {
         [one] => Recovery::Found(one.clone()),
         [] if listing.alarm.is_some() => Recovery::Wait(LOOK_AGAIN),
-        // The list was begun in this pass, so it is not older than what the claim's age was read at.
-        [] if open.known_for >= SETTLED_AFTER => Recovery::Nothing(open.claim.nonce.clone()),
-        [] => Recovery::Wait((SETTLED_AFTER - open.known_for).clamp(Duration::from_secs(1), LOOK_AGAIN)),
+        [] if o.workspace.as_ref().is_ok_and(|it| it.identity != open.claim.identity) => {
+            Recovery::OtherIdentity
+        }
+        // What counts is how long the claim was known when the list was begun, not when it was read to its end.
+        [] => match SETTLED_AFTER
+            .checked_sub(open.known_for.saturating_sub(o.clock.saturating_duration_since(listing.begun)))
+        {
+            Some(left) if !left.is_zero() => Recovery::Wait(left.clamp(Duration::from_secs(1), LOOK_AGAIN)),
+            _ => Recovery::Nothing(open.claim.nonce.clone()),
+        },
         _ => Recovery::Several(found),
     }
 }

@@ -5,9 +5,9 @@ use connectors_api::wire::ConnectorId;
 
 use super::super::desired::Desired;
 use super::super::observed::{Observed, Request, WorkspaceView};
-use super::create::{claim, look, without_connector};
+use super::create::{claim, look, says_what_is_sent, without_connector};
 use super::outlook::Outlook;
-use super::steady::differing;
+use super::steady::{differing, is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan};
 use crate::controller::Reason;
 use crate::controller::conditions::Truth;
@@ -37,11 +37,25 @@ pub(super) fn difference(o: &Observed, desired: &Desired, seen: &Observation) ->
 /// Begins a replacement where the spec asks for one and it is free or consented to.
 pub(super) fn begin(o: &Observed, desired: &Desired, id: &ConnectorId, seen: &Observation) -> Option<Plan> {
     difference(o, desired, seen)?;
-    let consented = desired.replace == ReplacePolicy::Recreate;
-    if desired.suspend || !(consented || loses_nothing(o, desired, seen)) {
+    let (Ok(request), Ok(workspace)) = (&o.request, &o.workspace) else { return None };
+    // What was given already would be given again, and shown in the same way: that has no end.
+    if desired.suspend || o.status.sent.as_ref() == Some(&request.sent) {
         return None;
     }
-    let (Ok(request), Ok(workspace)) = (&o.request, &o.workspace) else { return None };
+    if desired.replace != ReplacePolicy::Recreate {
+        if !loses_nothing(o, desired, seen) {
+            return None;
+        }
+        // No list tells of a scan that somebody else started and that still runs.
+        match &o.facts.read {
+            None => {
+                let outlook = replacing("looking whether the connector was ever scanned");
+                return Some(Plan::act(o, Effect::Read(id.clone()), outlook));
+            }
+            Some(Ok(detail)) if detail.scan_history.is_empty() => {}
+            Some(_) => return None,
+        }
+    }
     if let Some(plan) = look(o, request, desired, Some(id.as_str())) {
         return Some(plan);
     }
@@ -78,10 +92,13 @@ pub(super) fn go_on(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
         (Ok(request), Ok(workspace)) => (request, workspace),
         (Err(blocked), _) | (_, Err(blocked)) => return Outlook::blocked(blocked).settle(o),
     };
-    if o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity) {
+    if is_of_another_identity(o, workspace) {
         let message =
             "the workspace's key or endpoint changed in the middle of a replacement: put the old key back";
         return Outlook::waiting(Reason::IdentityChanged, message).settle(o);
+    }
+    if let Some(plan) = known_by_todays_key(o, workspace) {
+        return plan;
     }
     if o.claim.is_none() {
         return match &o.facts.denied {
@@ -89,6 +106,12 @@ pub(super) fn go_on(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
             None => look(o, request, desired, Some(id.as_str()))
                 .unwrap_or_else(|| claim_for(o, request, workspace)),
         };
+    }
+    // Nothing was sent under it yet, and what is sent later would not be found by it.
+    if let Some(open) = o.claim.as_ref().filter(|open| !says_what_is_sent(&open.claim, request, workspace)) {
+        let effect =
+            Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "spec, Secret or key changed" };
+        return Plan::act(o, effect, replacing("claims name and slot anew"));
     }
     match (&o.facts.deleted, &o.facts.gone) {
         (None, _) => {

@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use connectors_api::wire::{
-    ConfigMatch, ConnectorDetail, ConnectorId, ConnectorState, TestOutcome, readable_config_matches,
-};
+use connectors_api::wire::{ConfigMatch, ConnectorId, ConnectorState, readable_config_matches};
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::desired::Desired;
-use super::super::observed::Observed;
+use super::super::observed::{Observed, WorkspaceView};
 use super::create::without_connector;
 use super::outlook::Outlook;
-use super::{Effect, Note, Plan, replace};
-use crate::controller::conditions::{Truth, whole_seconds};
+use super::refresh::{ran_and_failed, refreshed, shows_a_change};
+use super::{Effect, Note, Plan, recover, replace};
+use crate::controller::conditions::{CONNECTED, Truth, find, whole_seconds};
+use crate::controller::ledger::SETTLED_AFTER;
 use crate::controller::{Blocked, Reason};
-use crate::crd::{ConnectionTest, ConnectorStatus, SCAN_HISTORY_LIMIT, ScanHistoryEntry};
+use crate::crd::{ConnectionTest, ConnectorStatus};
 use crate::remote::{Fault, FaultKind, Observation, Sight};
 
 /// The wait after the first failed test; doubled with each further one.
 const FIRST_RETEST: Duration = Duration::from_mins(1);
 /// The longest wait between two failed tests.
 const LAST_RETEST: Duration = Duration::from_hours(1);
-/// Longest message of a failed test that is kept, in characters.
-const MESSAGE_LIMIT: usize = 400;
 
 pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
     if o.status.replacement.is_some() {
@@ -35,10 +33,16 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
         Ok(workspace) => workspace,
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
     };
-    if o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity) && !was_read(o) {
+    if is_of_another_identity(o, workspace) {
         return identity_changed(o, &workspace.identity);
     }
-    if let Some(plan) = gone(o, id) {
+    if let Some(plan) = gone(o, workspace, id) {
+        return plan;
+    }
+    // Before the first test, which says nothing about the connector that the spec asks for.
+    if let Sight::Seen(seen) = &o.sight
+        && let Some(plan) = replace::begin(o, desired, id, seen)
+    {
         return plan;
     }
     if let Some(plan) = fresh_look(o, id, workspace.trouble.as_ref()) {
@@ -51,14 +55,11 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
         // Nobody looked since the operator started; what was known before holds for as long as any truth does.
         return unread(o, workspace.trouble.as_ref());
     };
-    if let Some(plan) = replace::begin(o, desired, id, seen) {
+    // Nothing is to be replaced after all.
+    if let Some(plan) = close_claim(o) {
         return plan;
     }
-    if let Some(open) = &o.claim {
-        let effect = Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "nothing is to be replaced" };
-        return Plan::act(o, effect, being_tested());
-    }
-    let status = refreshed(o, seen);
+    let status = refreshed(o, desired, seen);
     if let Some(plan) = test(o, desired, id, &status) {
         return plan;
     }
@@ -78,14 +79,15 @@ fn bookkeeping(o: &Observed, id: &ConnectorId) -> Option<Plan> {
     if o.object.copy.as_ref() != Some(&copy) {
         return Some(Plan::act(o, Effect::Annotate { value: copy }, being_tested()));
     }
-    let open = o.claim.as_ref()?;
     // What this pass opened for a replacement, and did not use yet, is still needed.
-    let mine = o.facts.claimed.as_ref().is_some_and(|(nonce, _)| *nonce == open.claim.nonce);
-    if mine && o.facts.created.is_none() {
-        return None;
-    }
-    let effect = Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "its outcome is recorded" };
-    Some(Plan::act(o, effect, being_tested()))
+    let unused = !recover::is_due(o) && o.facts.created.is_none();
+    if unused { None } else { close_claim(o) }
+}
+
+/// Closes the claim of an object whose connector is known: there is nothing that it could still be needed for.
+pub(super) fn close_claim(o: &Observed) -> Option<Plan> {
+    let nonce = o.claim.as_ref()?.claim.nonce.clone();
+    Some(Plan::act(o, Effect::CloseClaim { nonce, why: "the connector is known" }, being_tested()))
 }
 
 /// What the annotation keeps for a backup: enough to find the connector again, and to tell a copy from the original.
@@ -100,9 +102,21 @@ fn copy(o: &Observed, id: &ConnectorId) -> String {
     .to_string()
 }
 
-/// Whether this pass read the connector with today's credential: then it is the same workspace, whatever the key is called.
-fn was_read(o: &Observed) -> bool {
-    matches!(o.facts.read, Some(Ok(_))) || matches!(o.sight, Sight::Seen(_))
+/// Whether the connector was made with another key or endpoint than today's, and today's does not show it: a key that does
+/// is one of the same workspace, whatever it is called.
+pub(super) fn is_of_another_identity(o: &Observed, workspace: &WorkspaceView) -> bool {
+    let differs = o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity);
+    differs && !matches!(o.facts.read, Some(Ok(_))) && !matches!(o.sight, Sight::Seen(_))
+}
+
+/// Puts down that today's key showed the connector, before something is done that makes it disappear.
+pub(super) fn known_by_todays_key(o: &Observed, workspace: &WorkspaceView) -> Option<Plan> {
+    if o.status.identity.as_ref().is_none_or(|identity| *identity == workspace.identity) {
+        return None;
+    }
+    let status = ConnectorStatus { identity: Some(workspace.identity.clone()), ..o.status.clone() };
+    let effect = Effect::Record { status: Box::new(status.clone()), note: Note::Seen };
+    Some(Plan { effect: Some(effect), status, requeue: None })
 }
 
 fn identity_changed(o: &Observed, identity: &str) -> Plan {
@@ -114,16 +128,39 @@ fn identity_changed(o: &Observed, identity: &str) -> Plan {
     Outlook::waiting(Reason::IdentityChanged, message).again_in(LAST_RETEST).settle(o)
 }
 
-/// A connector that a list lacks, and a direct read too, under the identity that made it.
-fn gone(o: &Observed, id: &ConnectorId) -> Option<Plan> {
-    let same_identity = match (&o.workspace, &o.status.identity) {
-        (Ok(workspace), Some(identity)) => workspace.identity == *identity,
-        _ => false,
-    };
+/// A connector that a direct read and a complete list lack, under the identity that made it, and at a time at which what was
+/// made would have to be shown.
+fn gone(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId) -> Option<Plan> {
     let Some(Err(Fault { kind: FaultKind::NotFound, .. })) = &o.facts.read else { return None };
-    if !same_identity {
-        let identity = o.workspace.as_ref().map(|workspace| workspace.identity.clone()).unwrap_or_default();
-        return Some(identity_changed(o, &identity));
+    if o.status.identity.as_ref() != Some(&workspace.identity) {
+        return Some(identity_changed(o, &workspace.identity));
+    }
+    let not_yet = |message: String, wait| {
+        Some(Outlook::waiting(Reason::RemoteMissing, message).again_in(wait).settle(o))
+    };
+    match &o.facts.listing {
+        _ if o.sight == Sight::Missing => {}
+        None => return Some(Plan::act(o, Effect::List, being_tested())),
+        Some(Err(fault)) => {
+            return Some(Outlook::fault("cannot read the list of connectors", fault).settle(o));
+        }
+        Some(Ok(listing)) if listing.alarm.is_some() => {
+            return not_yet(
+                format!("{id} is not shown, and the API's list is too short to be believed"),
+                FIRST_RETEST,
+            );
+        }
+        Some(Ok(listing)) if listing.items.iter().any(|item| item.id == *id) => {
+            return not_yet(format!("the API lists {id} and does not let it be read"), FIRST_RETEST);
+        }
+        Some(Ok(_)) => {}
+    }
+    // `Connected` turned last when the connector was made, or later.
+    let turned = find(&o.status.conditions, CONNECTED).map(|connected| connected.last_transition_time.0);
+    let known_for = turned.and_then(|turned| Duration::try_from(o.now.duration_since(turned)).ok());
+    let left = known_for.map_or(Duration::ZERO, |known_for| SETTLED_AFTER.saturating_sub(known_for));
+    if !left.is_zero() {
+        return not_yet(format!("{id} was made only just, and is not shown by the API yet"), left);
     }
     if o.desired.as_ref().is_ok_and(|desired| desired.suspend) {
         let message = format!("{id} is not at the API any more; it is not made again: spec.suspend is set");
@@ -169,13 +206,6 @@ fn says_how_it_is(status: &ConnectorStatus) -> bool {
     status.connection_test.is_some()
 }
 
-fn shows_a_change(status: &ConnectorStatus, seen: &Observation) -> bool {
-    status.state.as_deref() != Some(seen.state.as_str())
-        || status.risk_score != shown_risk(seen)
-        || seen.findings_count.is_some_and(|findings| status.findings_count != Some(clamped(findings)))
-        || seen.last_scan.is_some_and(|last| status.last_scan_time != Some(whole_seconds(last)))
-}
-
 fn unread(o: &Observed, trouble: Option<&Blocked>) -> Plan {
     if says_how_it_is(&o.status) && o.uptime <= o.freshness {
         return Plan {
@@ -194,106 +224,6 @@ fn not_read_recently(o: &Observed, trouble: Option<&Blocked>) -> Plan {
     Outlook::unknown(Reason::NotReadRecently, message).again_in(o.freshness).settle(o)
 }
 
-/// The status with what was seen.
-fn refreshed(o: &Observed, seen: &Observation) -> ConnectorStatus {
-    let mut status = o.status.clone();
-    status.provider = Some(seen.provider.as_str().to_owned());
-    status.state = Some(seen.state.as_str().to_owned());
-    status.risk_score = shown_risk(seen);
-    if let Some(findings) = seen.findings_count {
-        status.findings_count = Some(clamped(findings));
-    }
-    if let Some(last) = seen.last_scan {
-        status.last_scan_time = Some(whole_seconds(last));
-    }
-    if let Some(Ok(read)) = &o.facts.read {
-        status.scan_history = history(read);
-    }
-    if o.scanned {
-        status.scanned = Some(true);
-    }
-    status.next_create_time = None;
-    // A hash that is not there is taken again; it is never a difference.
-    if let Ok(request) = &o.request
-        && (status.sent.is_none() || o.object.acknowledged.as_ref() == Some(&request.sent))
-    {
-        status.sent = Some(request.sent.clone());
-    }
-    if let Ok(workspace) = &o.workspace {
-        status.identity = Some(workspace.identity.clone());
-    }
-    if let Some(Ok(outcome)) = &o.facts.tested {
-        status.connection_test = Some(tested(o, outcome));
-    }
-    if let Some(Err(fault)) = &o.facts.tested
-        && ran_and_failed(fault)
-    {
-        let outcome = TestOutcome {
-            connected: false,
-            buckets_accessible: Vec::new(),
-            sample_objects: 0,
-            latency_ms: 0,
-            cause: None,
-            message: Some(fault.message.clone()),
-        };
-        status.connection_test = Some(tested(o, &outcome));
-    }
-    status
-}
-
-/// Some services answer a failed test with a refusal.
-fn ran_and_failed(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::Refused | FaultKind::Conflict)
-}
-
-fn tested(o: &Observed, outcome: &TestOutcome) -> ConnectionTest {
-    let TestOutcome { connected, buckets_accessible, sample_objects, latency_ms, cause, message } = outcome;
-    let failures = if *connected {
-        0
-    } else {
-        o.status.connection_test.as_ref().map_or(0, |test| test.failures).saturating_add(1)
-    };
-    let said = [cause.as_deref(), message.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let message = (!connected && !said.is_empty()).then(|| said.chars().take(MESSAGE_LIMIT).collect());
-    ConnectionTest {
-        time: whole_seconds(o.now),
-        connected: *connected,
-        buckets_accessible: buckets_accessible.iter().take(100).cloned().collect(),
-        sample_objects: Some(clamped(*sample_objects)),
-        latency_milliseconds: Some(clamped(*latency_ms)),
-        message,
-        failures,
-        sent: o.status.sent.clone(),
-    }
-}
-
-fn history(read: &ConnectorDetail) -> Vec<ScanHistoryEntry> {
-    let mut entries = read.scan_history.iter().collect::<Vec<_>>();
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.started_at));
-    entries
-        .into_iter()
-        .take(SCAN_HISTORY_LIMIT)
-        .map(|entry| ScanHistoryEntry {
-            scan_id: entry.scan_id.to_string(),
-            state: entry.status.as_str().to_owned(),
-            start_time: entry.started_at.map(whole_seconds),
-            completion_time: entry.completed_at.map(whole_seconds),
-            files_processed: Some(clamped(entry.files_processed)),
-            findings_count: Some(clamped(entry.findings_count)),
-        })
-        .collect()
-}
-
-/// Before the first scan a score of 0 and none are the same.
-fn shown_risk(seen: &Observation) -> Option<i32> {
-    let score = seen.risk_score.map(|score| i32::try_from(score).unwrap_or(i32::MAX));
-    score.filter(|score| *score > 0 || seen.last_scan.is_some())
-}
-
-fn clamped(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 /// The connection test, where one is due.
 fn test(o: &Observed, desired: &Desired, id: &ConnectorId, status: &ConnectorStatus) -> Option<Plan> {
     if let Some(Err(fault)) = &o.facts.tested
@@ -308,8 +238,8 @@ fn test(o: &Observed, desired: &Desired, id: &ConnectorId, status: &ConnectorSta
     let due = match &status.connection_test {
         None => true,
         Some(_)
-            if o.object.requested_at != o.status.last_handled_reconcile_at
-                && o.object.requested_at.is_some() =>
+            if o.object.requested_at.is_some()
+                && o.object.request() != o.status.last_handled_reconcile_at =>
         {
             true
         }
@@ -332,7 +262,8 @@ fn next_test(desired: &Desired, test: &ConnectionTest) -> Option<Timestamp> {
 
 /// The verdict on a connector of which everything is known.
 fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorStatus) -> Plan {
-    if seen.age() > o.freshness {
+    let age = o.clock.saturating_duration_since(seen.read_at);
+    if age > o.freshness {
         let trouble = o.workspace.as_ref().ok().and_then(|workspace| workspace.trouble.as_ref());
         return not_read_recently(o, trouble);
     }
@@ -370,14 +301,27 @@ fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorSta
         },
     };
     let outlook = match replace::difference(o, desired, seen) {
-        Some(replace::Difference::Spec(fields)) => Outlook::stalled(
-            Reason::ReplacementRequired,
-            format!(
-                "the spec differs from the connector at the API in {fields}, and the API cannot change a connector: revert the \
-                 spec, or set spec.replacePolicy to Recreate to consent to losing its scan history and findings"
-            ),
-        )
-        .synced(Truth::False, Reason::ReplacementRequired, format!("the connector at the API differs in {fields}")),
+        Some(replace::Difference::Spec(fields)) => {
+            let outlook = match &o.request {
+                Err(blocked) => Outlook::blocked(blocked),
+                Ok(request) if status.sent.as_ref() == Some(&request.sent) => Outlook::stalled(
+                    Reason::ReplacementRequired,
+                    format!(
+                        "the API shows another {fields} than it was given: change it back there, or delete this object and make \
+                         it anew, which loses its scan history and findings"
+                    ),
+                ),
+                Ok(_) => Outlook::stalled(
+                    Reason::ReplacementRequired,
+                    format!(
+                        "the spec differs from the connector at the API in {fields}, and the API cannot change a connector: \
+                         revert the spec, or set spec.replacePolicy to Recreate to consent to losing its scan history and findings"
+                    ),
+                ),
+            };
+            let message = format!("the connector at the API differs in {fields}");
+            outlook.synced(Truth::False, Reason::ReplacementRequired, message)
+        }
         Some(replace::Difference::Credentials(digest)) => outlook.synced(
             Truth::False,
             Reason::CredentialsOutdated,
@@ -395,7 +339,7 @@ fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorSta
     // While the API cannot be read, what was read before grows old: that is said when it is too old.
     let troubled = o.workspace.as_ref().is_ok_and(|workspace| workspace.trouble.is_some());
     let outlook = if troubled {
-        outlook.again_in(o.freshness.saturating_sub(seen.age()) + Duration::from_secs(1))
+        outlook.again_in(o.freshness.saturating_sub(age) + Duration::from_secs(1))
     } else {
         outlook
     };
@@ -411,15 +355,18 @@ fn count(n: usize, what: &str) -> String {
 
 /// The keys in which the connector at the API differs from the spec.
 pub(super) fn differing(o: &Observed, desired: &Desired, seen: &Observation) -> Option<String> {
-    let request = o.request.as_ref().ok()?;
+    let (same_name, readable) = match &o.request {
+        Ok(request) => (seen.name == request.create.name, request.readable.clone()),
+        // Without the Secret nothing can be sent, but all that is not secret can be compared. The workspace may have a suffix.
+        Err(_) => (seen.name.starts_with(&desired.name), desired.readable_without_secret()),
+    };
     let mut keys = Vec::new();
-    if seen.name != request.create.name {
+    if !same_name {
         keys.push("name".to_owned());
     }
     if seen.provider != desired.source.provider() {
         keys.push("provider".to_owned());
-    } else if let ConfigMatch::Differs { keys: differing } =
-        readable_config_matches(&request.readable, &seen.config)
+    } else if let ConfigMatch::Differs { keys: differing } = readable_config_matches(&readable, &seen.config)
     {
         keys.extend(differing);
     }

@@ -1,1 +1,14 @@
+//! The plan against a small world: every branch, and a death between any two steps.
 
+mod absence;
+mod api;
+mod crashes;
+mod create;
+mod delete;
+mod fixture;
+mod laws;
+mod recover;
+mod replace;
+mod steady;
+mod verdict;
+mod world;

@@ -10,13 +10,18 @@ use super::outlook::{self, Outlook, between};
 use super::{Effect, Plan};
 use crate::controller::Reason;
 use crate::controller::conditions::whole_seconds;
+use crate::controller::ledger::SETTLED_AFTER;
 use crate::crd::{ScanPhase, ScanProgress, ScanStatus};
-use crate::remote::FaultKind;
+use crate::remote::{Fault, FaultKind};
 
 /// The shortest wait between two reads of a scan.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest one.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The wait while nothing shows the scan.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// The API's own limit of a scan where the spec sets none, as its documentation gives it.
+const TIMEOUT_MINUTES: u64 = 120;
 
 pub(super) fn plan(o: &Observed, id: &ScanId) -> Plan {
     let running = || {
@@ -30,14 +35,18 @@ pub(super) fn plan(o: &Observed, id: &ScanId) -> Plan {
         return Plan::act(o, Effect::CloseClaim(claim.nonce.clone()), running());
     }
     match &o.facts.scan {
-        None => too_long(o, id).unwrap_or_else(|| Plan::act(o, Effect::ReadScan(id.clone()), running())),
+        None => Plan::act(o, Effect::ReadScan(id.clone()), running()),
         Some(Ok(read)) => said(o, id, read),
         // Either the scan is gone, or this API has no such route: the connector's history tells.
         Some(Err(fault)) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Refused) => {
             from_history(o, id)
         }
-        Some(Err(fault)) => Outlook::fault(o, "cannot read the scan", fault).settle(o),
+        Some(Err(fault)) => unread(o, id, "cannot read the scan", fault),
     }
+}
+
+fn unread(o: &Observed, id: &ScanId, what: &str, fault: &Fault) -> Plan {
+    too_long(o, id, &o.status).unwrap_or_else(|| Outlook::fault(o, what, fault).settle(o))
 }
 
 /// What the annotation keeps: a Scan restored from a backup finds it under another UID, or without a status.
@@ -45,15 +54,16 @@ fn copy(o: &Observed, id: &ScanId) -> String {
     serde_json::json!({ "uid": o.object.uid, "id": id.as_str() }).to_string()
 }
 
-fn too_long(o: &Observed, id: &ScanId) -> Option<Plan> {
+/// Whether it was to end by now. Asked after a look at it: it may have ended in time while nobody looked.
+fn too_long(o: &Observed, id: &ScanId, status: &ScanStatus) -> Option<Plan> {
     let limit = Duration::from_secs(u64::try_from(o.spec.active_deadline_seconds?).unwrap_or(0));
-    let ran = between(o.status.start_time?, o.now);
+    let ran = between(status.start_time?, o.now);
     (ran >= limit).then(|| {
         let message = format!(
             "{id} did not end within spec.activeDeadlineSeconds ({}); it may go on at the API, which cannot be told to stop it",
             limit.as_secs()
         );
-        Outlook::failed(Reason::DeadlineExceeded, message).settle(o)
+        Outlook::failed(Reason::DeadlineExceeded, message).with(status.clone()).settle(o)
     })
 }
 
@@ -110,12 +120,17 @@ fn from_history(o: &Observed, id: &ScanId) -> Plan {
         }
         (Some(Ok(detail)), _) => detail,
         (Some(Err(fault)), _) if fault.kind != FaultKind::NotFound => {
-            return Outlook::fault(o, "cannot read the connector's history", fault).settle(o);
+            return unread(o, id, "cannot read the connector's history", fault);
         }
-        _ => return outlook::lost(o, &format!("the connector that {id} ran on is not at the API any more")),
+        _ => {
+            let why = format!("the connector that {id} ran on is not at the API any more");
+            return not_shown(o, id, &why, true);
+        }
     };
     let Some(entry) = detail.scan_history.iter().find(|entry| entry.scan_id == *id) else {
-        return outlook::lost(o, &format!("{id} is not in the connector's history"));
+        // Where the scan itself was read before, its route is there, and now denies it.
+        let denied = o.status.progress.is_some();
+        return not_shown(o, id, &format!("{id} is not in the connector's history"), denied);
     };
     let ScanHistoryEntry {
         scan_id: _,
@@ -136,6 +151,35 @@ fn from_history(o: &Observed, id: &ScanId) -> Plan {
     verdict(o, id, state, None, status, LONGEST)
 }
 
+/// A scan that cannot be read. It was started, so it is lost only when it would have to be shown: a history may have been
+/// read before the start, may lag, or may show what is over and nothing else, and then it shows a scan when the API's own
+/// limit has ended it.
+fn not_shown(o: &Observed, id: &ScanId, why: &str, denied: bool) -> Plan {
+    let minutes = o.spec.options.as_ref().and_then(|options| options.timeout_minutes);
+    let minutes = minutes.and_then(|minutes| u64::try_from(minutes).ok()).unwrap_or(TIMEOUT_MINUTES);
+    // Under another key, or while the connector is suspended, replaced or deleted, an absence says less.
+    let settled = denied && o.connector.is_ok();
+    let patience = SETTLED_AFTER + if settled { Duration::ZERO } else { Duration::from_secs(minutes * 60) };
+    let age = o.status.start_time.map_or(patience, |start| between(start, o.now));
+    if age >= patience {
+        return outlook::lost(o, why);
+    }
+    let (phase, reason) = match o.status.phase {
+        Some(ScanPhase::Running) => (ScanPhase::Running, Reason::Running),
+        _ => (ScanPhase::Queued, Reason::Queued),
+    };
+    let wait = match &o.facts.started {
+        Some(_) => SHORTEST,
+        None if age < SETTLED_AFTER => LOOK_AGAIN,
+        None => LONGEST,
+    };
+    too_long(o, id, &o.status).unwrap_or_else(|| {
+        Outlook::new(phase, reason, format!("{why} yet, or not any more; looking again"))
+            .again_in(wait)
+            .settle(o)
+    })
+}
+
 fn verdict(
     o: &Observed,
     id: &ScanId,
@@ -144,6 +188,11 @@ fn verdict(
     status: ScanStatus,
     wait: Duration,
 ) -> Plan {
+    if !state.is_terminal()
+        && let Some(plan) = too_long(o, id, &status)
+    {
+        return plan;
+    }
     let (files, findings) = (status.files_processed.unwrap_or(0), status.findings_count.unwrap_or(0));
     let why = why.map_or_else(String::new, |why| format!(": {}", why.chars().take(300).collect::<String>()));
     let outlook = match state {
@@ -166,7 +215,7 @@ fn verdict(
         _ => Outlook::new(ScanPhase::Running, Reason::Running, format!("{id} is {state}")),
     };
     let deadline = o.spec.active_deadline_seconds.and_then(|limit| {
-        let ran = between(o.status.start_time?, o.now);
+        let ran = between(status.start_time?, o.now);
         Some(
             Duration::from_secs(u64::try_from(limit).unwrap_or(0))
                 .saturating_sub(ran)

@@ -122,7 +122,8 @@ fn wait(o: &Observed, outlook: Outlook) -> Plan {
 
 /// The id goes into the status before anything else happens.
 fn record(o: &Observed, id: &ScanId, state: &str) -> Plan {
-    let connector = o.claim.as_ref().map(|(claim, _)| claim.subject.clone());
+    let target = || o.connector.as_ref().ok().map(|target| target.id.to_string());
+    let connector = o.claim.as_ref().map(|(claim, _)| claim.subject.clone()).or_else(target);
     let begun = o.claim.as_ref().map_or(o.now, |(claim, _)| claim.claimed_at);
     let status = ScanStatus {
         scan_id: Some(id.to_string()),

@@ -1,0 +1,62 @@
+//! What must never happen, held against each effect before it is carried out.
+
+use std::time::Duration;
+
+use connectors_api::wire::ConnectorId;
+use jiff::Timestamp;
+
+use super::world::{World, since};
+use crate::controller::connector::observed::Request;
+use crate::controller::ledger::{self, LEASE};
+use crate::crd::{Claim, ClaimKind, DeletionPolicy};
+
+impl World {
+    /// A POST: after the finalizer, under an acknowledged and young claim that says what is sent, once for each claim, and
+    /// never while another connector of this object is there or may yet appear.
+    pub(super) fn check_create(&self, request: &Request, claimed: Option<&(String, Timestamp)>) -> Claim {
+        assert!(self.object.finalizer, "the finalizer is there before the first POST");
+        let (nonce, since_when) = claimed.expect("this pass opened the claim");
+        assert!(since(*since_when, self.now) <= LEASE + Duration::from_secs(5));
+        let open = ledger::of(&self.ledger, ClaimKind::Connector, &self.object.uid).expect("an open claim");
+        assert_eq!(open.nonce, *nonce);
+        assert_eq!(open.subject, request.create.name, "the claim says what is sent");
+        assert_eq!(open.config.as_deref(), serde_json::to_string(&request.readable).ok().as_deref());
+        assert_eq!(open.identity, self.workspace.as_ref().unwrap().identity);
+        assert!(self.posts.iter().all(|post| post.nonce != *nonce), "one POST a claim");
+        let ours = self.api.alive(self.now).filter(|it| it.ours).count();
+        assert_eq!(ours, 0, "a second connector for one object: {:#?}", self.log);
+        open.clone()
+    }
+
+    /// A claim is closed when what was made under it is in the status, or when nothing was, and nothing can appear.
+    pub(super) fn check_close(&self, nonce: &str) {
+        let sent = self.posts.iter().any(|post| post.nonce == nonce);
+        let lets_go =
+            self.object.deleting && (self.object.abandon || self.policy() == DeletionPolicy::Retain);
+        for it in self.api.alive(self.now).filter(|it| it.ours && sent && !lets_go) {
+            let known = self.status.connector_id.as_deref() == Some(it.item.id.as_str());
+            assert!(known, "closed before the id was put down: {:#?}", self.log);
+        }
+    }
+
+    pub(super) fn check_delete(&self, id: &ConnectorId) {
+        let ours = self.api.connectors.iter().any(|it| it.ours && it.item.id == *id);
+        let replaced = self.status.replacement.as_ref().is_some_and(|it| it.old_id == id.as_str());
+        assert!(ours && (self.object.deleting || replaced), "deleted without being told to");
+        assert!(!self.object.deleting || self.policy() == DeletionPolicy::Delete);
+    }
+
+    pub(super) fn check_release(&self) {
+        assert!(self.object.deleting);
+        let open = ledger::of(&self.ledger, ClaimKind::Connector, &self.object.uid);
+        assert!(open.is_none(), "a claim is left open: {open:?}");
+        if self.policy() == DeletionPolicy::Delete && !self.object.abandon {
+            let left = self.api.alive(self.now).filter(|it| it.ours).count();
+            assert_eq!(left, 0, "left at the API: {:#?}", self.log);
+        }
+    }
+
+    fn policy(&self) -> DeletionPolicy {
+        self.object.deletion.unwrap_or(DeletionPolicy::Delete)
+    }
+}
