@@ -31,6 +31,10 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
     }
     let workspace = match &o.workspace {
         Ok(workspace) => workspace,
+        // After a restart the workspace is looked at first: what was known before holds for as long as any truth does.
+        Err(blocked) if blocked.reason == Reason::WorkspaceNotReady && says_how_it_is(&o.status) => {
+            return unread(o, Some(blocked));
+        }
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
     };
     if is_of_another_identity(o, workspace) {

@@ -255,6 +255,28 @@ fn after_a_restart_the_status_stays_as_it_is_until_the_first_list() {
 }
 
 #[test]
+fn a_workspace_that_is_still_looked_at_after_a_restart_changes_nothing_for_as_long_as_a_truth_holds() {
+    let not_looked_at = || Blocked::new(Reason::WorkspaceNotReady, "ClusterWorkspace default is being looked at");
+    let mut world = World::ready();
+    world.crash();
+    let sound = std::mem::replace(&mut world.workspace, Err(not_looked_at()));
+    assert_eq!(world.one_pass(), seconds(301));
+    assert_eq!(world.log, Vec::<String>::new());
+    world.pass(301);
+    world.one_pass();
+    world.assert_said("Unknown", "NotReadRecently", "Reconciling", "is being looked at");
+    world.workspace = sound;
+    world.pass(1);
+    world.run(&[]);
+    world.assert_one_and_ready();
+
+    let mut new = World::new();
+    new.workspace = Err(not_looked_at());
+    new.one_pass();
+    new.assert_said("False", "WorkspaceNotReady", "Reconciling", "is being looked at");
+}
+
+#[test]
 fn a_workspace_that_cannot_be_used_is_said_and_what_was_known_is_kept() {
     let mut world = World::ready();
     let before = world.status.clone();
