@@ -31,6 +31,9 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// How soon an object of a replica that does not lead is looked at again. No request is made for it meanwhile.
+    pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
     /// The only replica: it always leads.
     pub fn alone() -> Self {
         Self { until: None }
@@ -44,6 +47,17 @@ impl Leadership {
     /// Whether an effect may be begun now.
     pub fn leads(&self) -> bool {
         self.until.as_ref().is_none_or(|until| until.lock().is_some_and(|until| Instant::now() < until))
+    }
+
+    /// Waits a moment for the first attempt at the lease: where it is free, no object need be looked at twice.
+    pub async fn first_attempt(&self) {
+        let attempt = async {
+            while !self.leads() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Where another replica holds it there is nothing to wait for.
+        let _ = tokio::time::timeout(Duration::from_secs(1), attempt).await;
     }
 
     fn set(&self, until: Option<Instant>) {

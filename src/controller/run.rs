@@ -102,6 +102,8 @@ pub async fn run(
         ))
     });
 
+    leadership.first_attempt().await;
+
     let (gone, workspaces_gone) = unbounded();
     let (connectors, connector_events) = watched::<Connector, _>(&client, &health, |_| {});
     let (scans, scan_events) = watched::<Scan, _>(&client, &health, |_| {});

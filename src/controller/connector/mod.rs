@@ -8,7 +8,7 @@ mod plan;
 
 use std::time::Duration;
 
-use crate::controller::{Context, Error};
+use crate::controller::{Context, Error, Leadership};
 use crate::crd::Connector;
 
 pub(super) use desired::digest;
@@ -22,6 +22,9 @@ const STEPS: usize = 32;
 /// # Errors
 /// When Kubernetes does not answer or take a write, or another replica leads.
 pub(super) async fn reconcile(cached: &Connector, ctx: &Context) -> Result<Option<Duration>, Error> {
+    if !ctx.leadership.leads() {
+        return Ok(Some(Leadership::LOOK_AGAIN));
+    }
     let mut connector = cached.clone();
     let mut pass = Pass::default();
     let mut fresh = false;

@@ -69,10 +69,12 @@ pub(super) async fn observe(
         || status.replacement.is_some()
         || object.deleting
         || pass.claimed.is_some();
-    if fresh && claims_matter && pass.workspace.is_none() {
+    let cached = ctx.cached_workspace(&key);
+    // A cache that is still being filled lacks what is there.
+    if fresh && (claims_matter || cached.is_none()) && pass.workspace.is_none() {
         pass.workspace = AnyWorkspace::read(&ctx.client, &key).await?;
     }
-    let there = pass.workspace.clone().or_else(|| ctx.cached_workspace(&key));
+    let there = pass.workspace.clone().or(cached);
     let entry = ctx.registry.get(&key);
     let claim = there.as_ref().and_then(|workspace| {
         let status = workspace.status();

@@ -7,7 +7,7 @@ mod plan;
 
 use std::time::Duration;
 
-use crate::controller::{Context, Error};
+use crate::controller::{Context, Error, Leadership};
 use crate::crd::Scan;
 use observe::Pass;
 
@@ -19,6 +19,9 @@ const STEPS: usize = 24;
 /// # Errors
 /// When Kubernetes does not answer or take a write, or another replica leads.
 pub(super) async fn reconcile(cached: &Scan, ctx: &Context) -> Result<Option<Duration>, Error> {
+    if !ctx.leadership.leads() {
+        return Ok(Some(Leadership::LOOK_AGAIN));
+    }
     let mut scan = cached.clone();
     let mut pass = Pass::default();
     let mut fresh = false;

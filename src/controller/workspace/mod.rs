@@ -7,13 +7,13 @@ mod plan;
 use std::time::Duration;
 
 use crate::controller::conditions::{READY, find};
-use crate::controller::{Context, Error};
+use crate::controller::{Context, Error, Leadership};
 use crate::crd::{Connector, WorkspaceKey};
 
 pub(super) use object::AnyWorkspace;
 
-/// How soon a replica that does not lead looks whether it does now.
-const NEXT_LOOK: Duration = Duration::from_secs(1);
+/// A replica that does not lead reads the Secret once in so many looks.
+const KEEP_EVERY: u32 = 5;
 
 /// Looks at a workspace, says how it is, and wakes the connectors that look different from before.
 ///
@@ -25,7 +25,7 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
     if !ctx.leadership.leads() {
         // A replica in waiting asks the API for nothing, and is ready to take over.
         observe::keep_client(&workspace, ctx).await?;
-        return Ok(Some(NEXT_LOOK));
+        return Ok(Some(Leadership::LOOK_AGAIN * KEEP_EVERY));
     }
     let seen = observe::observe(&workspace, ctx).await?;
     let plan = plan::plan(&seen.observed);
