@@ -30,3 +30,6 @@ pub const RECONCILE_ANNOTATION: &str = "slim.io/reconcile-requested-at";
 pub const ABANDON_ANNOTATION: &str = "slim.io/abandon";
 /// Says that somebody updated the provider's credentials at the API by other means; holds the printed digest.
 pub const CREDENTIALS_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/credentials-acknowledged";
+
+#[cfg(test)]
+mod tests;

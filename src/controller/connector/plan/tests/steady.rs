@@ -256,7 +256,8 @@ fn after_a_restart_the_status_stays_as_it_is_until_the_first_list() {
 
 #[test]
 fn a_workspace_that_is_still_looked_at_after_a_restart_changes_nothing_for_as_long_as_a_truth_holds() {
-    let not_looked_at = || Blocked::new(Reason::WorkspaceNotReady, "ClusterWorkspace default is being looked at");
+    let not_looked_at =
+        || Blocked::new(Reason::WorkspaceNotReady, "ClusterWorkspace default is being looked at");
     let mut world = World::ready();
     world.crash();
     let sound = std::mem::replace(&mut world.workspace, Err(not_looked_at()));
