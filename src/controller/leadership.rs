@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::ObjectMeta;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
-use super::Error;
+use super::{Error, writes};
 use crate::telemetry::Metrics;
 
 /// How long others leave a silent holder alone.
@@ -172,7 +172,7 @@ async fn step(api: &Api<Lease>, me: &str, watched: &mut Watched) -> Result<bool,
             ..LeaseSpec::default()
         }),
     };
-    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = writes::post();
     let written = if found.is_some() {
         api.replace(NAME, &params, &lease).await
     } else {
@@ -191,8 +191,7 @@ async fn give_back(api: &Api<Lease>, me: &str) -> Result<(), Error> {
     };
     if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(me)) {
         spec.holder_identity = Some(String::new());
-        let params =
-            PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = writes::post();
         api.replace(NAME, &params, &lease).await.map_err(Error::kubernetes("give the lease back"))?;
     }
     Ok(())

@@ -14,6 +14,7 @@ mod run;
 mod scan;
 mod secret;
 mod workspace;
+mod writes;
 
 pub use blocked::Blocked;
 pub use context::{Caches, Context, Guarded, Settings, Wakes};

@@ -43,6 +43,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Nothing was sent: no workspace gives an API to send it to.
+    pub fn nobody_to_ask() -> Self {
+        let message = "there is no API to ask at the moment".to_owned();
+        Self { kind: FaultKind::Unreachable, message, retry_after: None }
+    }
+
     /// Whether the request certainly had no effect.
     pub fn had_no_effect(&self) -> bool {
         self.kind != FaultKind::OutcomeUnknown

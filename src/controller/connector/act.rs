@@ -3,18 +3,18 @@
 
 use std::time::Instant;
 
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::{Pass, Seen};
 use super::observed::Facts;
 use super::plan::{Effect, Note};
-use crate::controller::claims;
 use crate::controller::conditions::{READY, find};
 use crate::controller::{Context, Error, Reason};
+use crate::controller::{claims, writes};
 use crate::crd::{CONNECTOR_ANNOTATION, Connector, ConnectorStatus, FINALIZER};
-use crate::remote::{FaultKind, Purpose, Remote};
+use crate::remote::{Fault, FaultKind, Purpose, Remote};
 
 /// Carries out `effect` on the object as it was read back, and gives the object as it is then; none if it is gone.
 ///
@@ -65,7 +65,7 @@ pub(super) async fn act(
         Effect::List => {
             pass.facts.listing = Some(match &seen.remote {
                 Some(remote) => remote.list(Purpose::Foreground).await,
-                None => Err(no_remote()),
+                None => Err(Fault::nobody_to_ask()),
             });
             connector
         }
@@ -89,7 +89,7 @@ pub(super) async fn act(
         Effect::Create => {
             let created = match (&seen.remote, &seen.observed.request) {
                 (Some(remote), Ok(request)) => remote.create(&request.create).await,
-                _ => Err(no_remote()),
+                _ => Err(Fault::nobody_to_ask()),
             };
             if let Err(fault) = &created {
                 tracing::warn!(object = %title(&connector), error = fault.message, "create failed");
@@ -158,7 +158,7 @@ pub(super) async fn write_status(
     let old = connector.status.as_ref().and_then(|status| find(&status.conditions, READY)).cloned();
     let new = find(&status.conditions, READY).cloned();
     connector.status = Some(status);
-    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = writes::post();
     let written = api(&connector, ctx)
         .replace_status(&connector.name_any(), &params, &connector)
         .await
@@ -184,21 +184,10 @@ pub(super) async fn read_back(connector: &Connector, ctx: &Context) -> Result<Op
     Ok(found.filter(|found| found.metadata.uid == connector.metadata.uid))
 }
 
-async fn ask<T>(
-    seen: &Seen,
-    request: impl AsyncFnOnce(&Remote) -> Result<T, crate::remote::Fault>,
-) -> Result<T, crate::remote::Fault> {
+async fn ask<T>(seen: &Seen, request: impl AsyncFnOnce(&Remote) -> Result<T, Fault>) -> Result<T, Fault> {
     match &seen.remote {
         Some(remote) => request(remote).await,
-        None => Err(no_remote()),
-    }
-}
-
-fn no_remote() -> crate::remote::Fault {
-    crate::remote::Fault {
-        kind: FaultKind::Unreachable,
-        message: "there is no API to ask at the moment".to_owned(),
-        retry_after: None,
+        None => Err(Fault::nobody_to_ask()),
     }
 }
 
@@ -214,8 +203,7 @@ async fn patch_meta(
     ctx: &Context,
 ) -> Result<Connector, Error> {
     metadata["resourceVersion"] = json!(connector.metadata.resource_version);
-    let params =
-        PatchParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let params = writes::patch();
     api(connector, ctx)
         .patch(&connector.name_any(), &params, &Patch::Merge(json!({ "metadata": metadata })))
         .await

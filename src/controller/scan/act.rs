@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::{Pass, Seen};
 use super::plan::Effect;
-use crate::controller::claims;
 use crate::controller::conditions::{READY, find};
 use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error};
+use crate::controller::{claims, writes};
 use crate::crd::{SCAN_ANNOTATION, Scan, ScanStatus};
-use crate::remote::{Fault, FaultKind, Remote};
+use crate::remote::{Fault, Remote};
 
 /// Carries out `effect`, and gives the object as it is then; none if it is gone.
 ///
@@ -37,10 +37,7 @@ pub(super) async fn act(
                 "resourceVersion": scan.metadata.resource_version,
                 "annotations": { SCAN_ANNOTATION: value },
             });
-            let params = PatchParams {
-                field_manager: Some(crate::FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
+            let params = writes::patch();
             let patch = Patch::Merge(json!({ "metadata": metadata }));
             let patched = api(&scan, ctx).patch(&scan.name_any(), &params, &patch).await;
             return patched.map(Some).map_err(Error::kubernetes("annotate the scan"));
@@ -97,7 +94,7 @@ pub(super) async fn write_status(mut scan: Scan, status: ScanStatus, ctx: &Conte
     let old = scan.status.as_ref().and_then(|status| find(&status.conditions, READY)).cloned();
     let new = find(&status.conditions, READY).cloned();
     scan.status = Some(status);
-    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = writes::post();
     let written = api(&scan, ctx)
         .replace_status(&scan.name_any(), &params, &scan)
         .await
@@ -123,11 +120,7 @@ pub(super) async fn read_back(scan: &Scan, ctx: &Context) -> Result<Option<Scan>
 async fn ask<T>(seen: &Seen, request: impl AsyncFnOnce(&Remote) -> Result<T, Fault>) -> Result<T, Fault> {
     match &seen.remote {
         Some(remote) => request(remote).await,
-        None => Err(Fault {
-            kind: FaultKind::Unreachable,
-            message: "there is no API to ask at the moment".to_owned(),
-            retry_after: None,
-        }),
+        None => Err(Fault::nobody_to_ask()),
     }
 }
 

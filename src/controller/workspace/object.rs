@@ -2,12 +2,11 @@
 
 use std::fmt::Debug;
 
-use kube::api::PostParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::controller::Error;
+use crate::controller::{Error, writes};
 use crate::crd::{
     AllowedNamespaces, ApiAccess, ClusterWorkspace, Workspace, WorkspaceKey, WorkspaceKind, WorkspaceStatus,
 };
@@ -122,11 +121,7 @@ async fn write<K>(api: &Api<K>, object: &K) -> Result<K, Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
 {
-    api.replace_status(
-        &object.name_any(),
-        &PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() },
-        object,
-    )
-    .await
-    .map_err(Error::kubernetes("write the workspace's status"))
+    api.replace_status(&object.name_any(), &writes::post(), object)
+        .await
+        .map_err(Error::kubernetes("write the workspace's status"))
 }
