@@ -1,6 +1,10 @@
 //! A Connector's spec, parsed once. Nothing after this reads the raw spec, so a spec that an older schema let through is
 //! refused here, with the same words.
 
+mod forms;
+#[cfg(test)]
+mod tests;
+
 use connectors_api::wire::{
     AwsConfig, AzureConfig, ConnectorConfig, CreateConnector, GcpConfig, Provider, Scope,
 };
@@ -141,6 +145,11 @@ impl Desired {
             suspend,
         } = spec;
         let observe = *management_policy == ManagementPolicy::Observe;
+        if observe && connector_id.is_none() {
+            return invalid(
+                "managementPolicy Observe needs spec.connectorId: the id of the connector to observe",
+            );
+        }
         let source = match (aws, gcp, azure) {
             (Some(aws), None, None) => parse_aws(aws)?,
             (None, Some(gcp), None) => parse_gcp(gcp)?,
@@ -159,6 +168,12 @@ impl Desired {
             },
             None => None,
         };
+        if display_name.as_ref().is_some_and(|name| !forms::is_display_name(name)) {
+            return invalid("displayName must not contain control characters, nor begin or end with a space");
+        }
+        if connector_id.as_ref().is_some_and(|id| !forms::is_connector_id(id)) {
+            return invalid("connectorId must be an id as the API prints it, such as conn-7h2k9q");
+        }
         let name = display_name.clone().unwrap_or_else(|| format!("{namespace}.{name}"));
         if name.chars().count() > NAME_LIMIT {
             return invalid(
@@ -260,22 +275,17 @@ fn parse_aws(aws: &AwsSource) -> Result<Source, InvalidSpec> {
             );
         }
     };
-    let role = role_arn.split_once(":iam::").and_then(|(partition, rest)| {
-        let (account, role) = rest.split_once(":role/")?;
-        let sound = partition.starts_with("arn:aws")
-            && account.len() == 12
-            && account.bytes().all(|byte| byte.is_ascii_digit())
-            && !role.is_empty();
-        sound.then_some(())
-    });
-    if role.is_none() {
+    if let Text::Inline(value) = &external_id
+        && !forms::is_external_id(value)
+    {
+        return invalid("aws.externalId may hold letters, digits and + = , . @ : / _ - only");
+    }
+    if !forms::is_role_arn(role_arn) {
         return invalid(
             "aws.roleArn must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/SlimIOScanner",
         );
     }
-    if region.split('-').count() < 3
-        || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
+    if !forms::is_region(region) {
         return invalid("aws.region must be a region's code, such as eu-west-1");
     }
     Ok(Source::Aws { role_arn: role_arn.clone(), external_id, region: region.clone() })
@@ -288,8 +298,22 @@ fn parse_gcp(gcp: &GcpSource) -> Result<Source, InvalidSpec> {
         (None, Some(reference)) => Text::Secret(reference.clone()),
         _ => return invalid("set exactly one of gcp.wifProvider and gcp.wifProviderSecretRef"),
     };
-    if !service_account_email.ends_with(".gserviceaccount.com") {
-        return invalid("gcp.serviceAccountEmail must end in .gserviceaccount.com");
+    if !forms::is_project_id(project_id) {
+        return invalid(
+            "gcp.projectId must be the project's id (not its name or number), such as acme-lake-42",
+        );
+    }
+    if !forms::is_service_account(service_account_email) {
+        return invalid(
+            "gcp.serviceAccountEmail must end in .gserviceaccount.com, such as reader@acme-lake-42.iam.gserviceaccount.com",
+        );
+    }
+    if let Text::Inline(value) = &wif_provider
+        && !forms::is_federation_provider(value)
+    {
+        return invalid(
+            "gcp.wifProvider must have the form projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>",
+        );
     }
     Ok(Source::Gcp {
         project_id: project_id.clone(),
@@ -300,16 +324,14 @@ fn parse_gcp(gcp: &GcpSource) -> Result<Source, InvalidSpec> {
 
 fn parse_azure(azure: &AzureSource) -> Result<Source, InvalidSpec> {
     let AzureSource { tenant_id, client_id, client_secret_ref, storage_account } = azure;
-    for (field, value) in [("tenantId", tenant_id), ("clientId", client_id)] {
-        let sound = value.len() == 36
-            && value.bytes().enumerate().all(|(at, byte)| {
-                if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() }
-            });
-        if !sound {
-            return invalid(&format!(
-                "azure.{field} must be a UUID, such as 6f1d2c3b-0000-4000-8000-aabbccddeeff"
-            ));
-        }
+    if !forms::is_uuid(tenant_id) {
+        return invalid("azure.tenantId must be a UUID, such as 6f1d2c3b-0000-4000-8000-aabbccddeeff");
+    }
+    if !forms::is_uuid(client_id) {
+        return invalid("azure.clientId must be a UUID, such as 0b9a8f7e-0000-4000-8000-112233445566");
+    }
+    if !forms::is_storage_account(storage_account) {
+        return invalid("azure.storageAccount must be 3 to 24 lower-case letters and digits");
     }
     Ok(Source::Azure {
         tenant_id: tenant_id.clone(),
@@ -325,6 +347,9 @@ fn parse_scope(scope: Option<&ConnectorScope>) -> Result<Scope, InvalidSpec> {
     };
     if prefixes.iter().any(|prefix| !prefix.ends_with('/') || prefix.starts_with('/')) {
         return invalid("each of scope.prefixes must end in / and not begin with it, such as invoices/");
+    }
+    if !file_types.iter().all(|file_type| forms::is_file_type(file_type)) {
+        return invalid("each of scope.fileTypes must be an extension without its dot, such as csv");
     }
     Ok(Scope { buckets: buckets.clone(), prefixes: prefixes.clone(), file_types: file_types.clone() })
 }

@@ -1,6 +1,7 @@
 //! What a Connector's plan is made from: everything that was read, and nothing that is decided.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use connectors_api::wire::{ConnectorCreated, ConnectorDetail, CreateConnector, TestOutcome};
@@ -94,8 +95,7 @@ pub(super) struct WorkspaceView {
     pub trouble: Option<Blocked>,
 }
 
-/// What would be sent to create the connector.
-#[derive(Debug)]
+/// What would be sent to create the connector. Holds values of Secrets, which `Debug` leaves out.
 pub(super) struct Request {
     /// The body.
     pub create: CreateConnector,
@@ -103,6 +103,17 @@ pub(super) struct Request {
     pub readable: Map<String, Value>,
     /// Salted digest of all of it.
     pub sent: String,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { create, readable, sent } = self;
+        f.debug_struct("Request")
+            .field("name", &create.name)
+            .field("readable", readable)
+            .field("sent", sent)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A claim found open.

@@ -256,6 +256,16 @@ impl World {
             }
             self.write(status);
             self.log.push("status".to_owned());
+            let settled = self.observe(pass);
+            // A test's outcome counts once, and its pass is over.
+            if settled.facts.tested.is_none() {
+                let again = plan(&settled);
+                assert!(
+                    again.effect.is_some() || again.status == self.status,
+                    "written twice: {:#?}",
+                    self.log
+                );
+            }
             return Step::Wrote(requeue);
         };
         self.log.push(name(&effect).to_owned());
