@@ -117,12 +117,15 @@ fn sweep(root: &Path) {
             .metadata()
             .and_then(|meta| meta.modified())
             .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LOGS_STAY));
-        if old {
+        let entries: Vec<PathBuf> =
+            std::fs::read_dir(&run).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        // With nothing but the lock in it there is nothing to read.
+        if old || entries.len() <= 1 {
             let _ = std::fs::remove_dir_all(&run);
             continue;
         }
-        for part in std::fs::read_dir(&run).into_iter().flatten().flatten() {
-            let _ = std::fs::remove_dir_all(part.path().join("data"));
+        for part in entries {
+            let _ = std::fs::remove_dir_all(part.join("data"));
         }
     }
 }
