@@ -99,7 +99,8 @@ fn claim(root: &Path) -> Result<(PathBuf, File)> {
         private_folder(&path)?;
         let file = path.join("lock");
         let lock = File::create(&file).map_err(Error::io(format!("create {}", file.display())))?;
-        if lock.try_lock().is_ok() {
+        // A sweep by another process may have come in between; it holds the lock until it has removed the folder.
+        if lock.try_lock().is_ok() && file.is_file() {
             return Ok((path, lock));
         }
         attempt += 1;
