@@ -76,11 +76,11 @@ fn it_is_not_believed_gone_before_a_complete_list_lacks_it_too() {
 fn a_connector_that_was_only_just_made_is_not_believed_gone() {
     let mut world = World::new();
     world.api.answers = [Answer::Created].into();
-    let mut pass = world.until("test");
+    let pass = world.until("test");
     // The API's reads lag behind its writes.
     world.api.connectors[0].shown_from =
         world.posts[0].claimed_at + SignedDuration::try_from(SETTLED_AFTER).unwrap();
-    while matches!(world.step(&mut pass), Step::Acted) {}
+    world.finish(pass);
     world.assert_said("False", "RemoteMissing", "Reconciling", "is not shown");
     assert_eq!(world.status.connector_id.as_deref(), Some("conn-1"));
     world.run(&[]);

@@ -67,10 +67,10 @@ fn ready_is_there_from_the_first_touch_before_anything_is_done() {
 #[test]
 fn a_claim_that_grew_older_than_its_lease_before_the_post_is_renewed_and_takes_no_second_slot() {
     let mut world = World::new();
-    let mut pass = world.until("create");
+    let pass = world.until("create");
     world.now += jiff::SignedDuration::try_from(LEASE).unwrap();
     world.log.clear();
-    while matches!(world.step(&mut pass), Step::Acted) {}
+    world.finish(pass);
     assert_eq!(world.log[..3], ["claim", "create", "record"]);
     assert_eq!(world.ledger.creates.iter().map(|bucket| bucket.count).sum::<u32>(), 1);
     world.assert_one_and_ready();
@@ -79,9 +79,9 @@ fn a_claim_that_grew_older_than_its_lease_before_the_post_is_renewed_and_takes_n
 #[test]
 fn what_is_sent_is_what_was_claimed_even_when_the_spec_changes_between_the_two() {
     let mut world = World::new();
-    let mut pass = world.until("create");
+    let pass = world.until("create");
     world.edit(other_role);
-    while matches!(world.step(&mut pass), Step::Acted) {}
+    world.finish(pass);
     world.run(&[]);
     world.assert_one_and_ready();
     let role = world.api.connectors[0].item.config["role_arn"].as_str().unwrap();

@@ -1,10 +1,11 @@
-//! What must never happen, held against each effect before it is carried out.
+//! What must never happen, held against each effect before it is carried out, and what is to be so at the end.
 
 use std::time::Duration;
 
 use connectors_api::wire::ConnectorId;
 use jiff::Timestamp;
 
+use super::fixture;
 use super::world::{World, since};
 use crate::controller::connector::observed::Request;
 use crate::controller::ledger::{self, LEASE};
@@ -58,5 +59,42 @@ impl World {
 
     fn policy(&self) -> DeletionPolicy {
         self.object.deletion.unwrap_or(DeletionPolicy::Delete)
+    }
+
+    /// The connectors at the API that this object made.
+    pub(super) fn ours(&self) -> Vec<String> {
+        self.api.alive(self.now).filter(|it| it.ours).map(|it| it.item.id.to_string()).collect()
+    }
+
+    /// How many connection tests stand in the log.
+    pub(super) fn tests_run(&self) -> usize {
+        self.log.iter().filter(|word| *word == "test").count()
+    }
+
+    /// Exactly one connector, known, tested, and nothing left open.
+    pub(super) fn assert_one_and_ready(&self) {
+        let ours = self.ours();
+        assert_eq!(ours.len(), 1, "{:#?}", self.log);
+        assert_eq!(self.status.connector_id.as_deref(), Some(ours[0].as_str()), "{:#?}", self.log);
+        assert_eq!(fixture::said(&self.status, "Ready").0, "True", "{:#?} {:#?}", self.status, self.log);
+        assert_eq!(self.status.observed_generation, Some(self.object.generation));
+        assert_eq!(self.ledger.claims, [], "{:#?}", self.log);
+        assert!(self.object.copy.as_ref().is_some_and(|copy| copy.contains(&ours[0])));
+    }
+
+    /// The reason of `Ready`.
+    pub(super) fn reason(&self) -> String {
+        fixture::said(&self.status, "Ready").1.to_owned()
+    }
+
+    /// A verdict: `Ready` with that reason and these words, and beside it `Stalled` or `Reconciling` as told.
+    pub(super) fn assert_said(&self, ready: &str, reason: &str, beside: &str, words: &str) {
+        let (truth, why, message) = fixture::said(&self.status, "Ready");
+        assert_eq!((truth, why), (ready, reason), "{message} {:#?}", self.log);
+        assert!(message.contains(words), "{message}");
+        for kind in ["Stalled", "Reconciling"] {
+            let expected = if kind == beside { "True" } else { "" };
+            assert_eq!(fixture::said(&self.status, kind).0, expected, "{kind}: {message}");
+        }
     }
 }

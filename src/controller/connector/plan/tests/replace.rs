@@ -297,9 +297,9 @@ fn a_suspended_replacement_does_not_begin_and_rests_where_it_is() {
     world.run(&[]);
     assert_eq!((world.posts.len(), world.ours()), (1, vec!["conn-1".to_owned()]));
     world.edit(|desired| desired.suspend = false);
-    let mut pass = world.until("delete");
+    let pass = world.until("delete");
     world.edit(|desired| desired.suspend = true);
-    while matches!(world.step(&mut pass), super::world::Step::Acted) {}
+    world.finish(pass);
     world.run(&[]);
     world.assert_said("False", "Replacing", "Reconciling", "rests: spec.suspend is set");
     assert_eq!(world.ours(), ["conn-1"]);

@@ -127,10 +127,10 @@ fn a_scan_of_another_object_that_is_being_started_is_waited_for() {
 #[test]
 fn a_claim_that_grew_older_than_its_lease_before_the_post_is_renewed() {
     let mut world = World::new();
-    let mut pass = world.until("start");
+    let pass = world.until("start");
     world.pass(i64::try_from(LEASE.as_secs()).unwrap());
     world.log.clear();
-    while matches!(world.step(&mut pass), Step::Acted) {}
+    world.finish(pass);
     assert_eq!(world.log[..3], ["claim", "start", "record"]);
     assert_eq!(world.status.scan_id.as_deref(), Some("scan-1"));
 }
@@ -283,9 +283,9 @@ fn an_object_that_is_being_deleted_starts_nothing() {
     assert_eq!(world.log, Vec::<String>::new());
 
     let mut started = World::new();
-    let mut pass = started.until("annotate");
+    let pass = started.until("annotate");
     started.object.deleting = true;
     started.log.clear();
-    while matches!(started.step(&mut pass), Step::Acted) {}
+    started.finish(pass);
     assert_eq!(started.log, ["close"], "its outcome is recorded: nobody need wait for it");
 }

@@ -193,7 +193,11 @@ impl World {
     }
 
     pub(super) fn one_pass(&mut self) -> Option<Duration> {
-        let mut pass = Pass::default();
+        self.finish(Pass::default())
+    }
+
+    /// The rest of a pass.
+    pub(super) fn finish(&mut self, mut pass: Pass) -> Option<Duration> {
         for _ in 0..24 {
             if let Step::Wrote(requeue) | Step::Quiet(requeue) = self.step(&mut pass) {
                 return requeue;
