@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::step::{self, cargo, program};
 
 /// Integration tests that start no control plane.
-const WITHOUT_CONTROL_PLANE: [&str; 2] = ["client", "docs"];
+const WITHOUT_CONTROL_PLANE: [&str; 3] = ["client", "docs", "server"];
 
 /// Runs it; with `quick`, only what needs no control plane.
 pub(crate) fn run(quick: bool) -> Result<(), String> {
