@@ -115,16 +115,12 @@ impl Remote {
         let (begun, begun_at) = (Instant::now(), Timestamp::now());
         let mut items = Vec::new();
         let mut pages = self.client.pages(ListQuery::default(), ListLimits::default());
-        loop {
+        while !pages.is_done() {
             let place = self.budget.take(purpose).await?;
             let page = pages.next().await;
             drop(place);
             self.count("list", page.as_ref().err());
-            match page {
-                Ok(Some(page)) => items.extend(page),
-                Ok(None) => break,
-                Err(error) => return Err(self.fault(&error)),
-            }
+            items.extend(page.map_err(|error| self.fault(&error))?.unwrap_or_default());
         }
         if let Some(why) = pages.incomplete() {
             // Nothing may be concluded from what it lacks, so it is no list at all.

@@ -221,6 +221,12 @@ impl Pages {
         Ok(Some(fresh))
     }
 
+    /// Whether the end was reached: [`next`](Self::next) gives nothing more, and sends nothing.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// Requests answered so far.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -48,6 +48,21 @@ async fn all_pages_are_read_and_an_item_that_shifted_between_them_comes_once() {
 }
 
 #[tokio::test]
+async fn page_by_page_each_turn_is_one_request_and_the_end_is_known_before_another() {
+    let double = three_pages().await;
+    let mut pages = client(double.address).pages(ListQuery::default(), ListLimits::default());
+    let mut turns = 0;
+    while !pages.is_done() {
+        assert!(pages.next().await.unwrap().is_some());
+        turns += 1;
+        assert_eq!((double.seen().len(), pages.count()), (turns, turns));
+    }
+    assert_eq!((turns, pages.incomplete()), (3, None));
+    assert_eq!(pages.next().await, Ok(None), "nothing more, and nothing sent");
+    assert_eq!(double.seen().len(), 3);
+}
+
+#[tokio::test]
 async fn a_stream_reads_only_the_pages_that_are_asked_for() {
     let double = three_pages().await;
     let client = client(double.address);
