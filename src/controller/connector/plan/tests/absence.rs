@@ -115,3 +115,16 @@ fn a_new_key_of_the_same_workspace_is_recognised_by_what_it_shows() {
     assert!(world.object.copy.as_ref().unwrap().contains("identity-2"));
     assert_eq!(world.posts.len(), 1);
 }
+
+#[test]
+fn an_absence_right_after_a_change_of_key_is_not_believed_either() {
+    let mut world = World::ready();
+    world.rotate("identity-2");
+    world.api.connectors[0].item.findings_count = 3;
+    world.pass(60);
+    // Shown by the new key's list, and gone before it is read.
+    world.vanish();
+    world.one_pass();
+    world.assert_said("False", "IdentityChanged", "Reconciling", "put the old key back");
+    assert_eq!(world.status.connector_id.as_deref(), Some("conn-1"));
+}
