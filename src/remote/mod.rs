@@ -144,6 +144,10 @@ impl Remote {
     pub async fn read(&self, id: &ConnectorId) -> Result<ConnectorDetail, Fault> {
         let begun = Instant::now();
         let detail = self.ask("read", |client| async move { client.get(id).await }).await?;
+        if detail.id != *id {
+            let message = format!("the API answers with {} to a read of {id}", detail.id);
+            return Err(Fault { kind: FaultKind::NoAnswer, message, retry_after: None });
+        }
         self.seen.apply_read(begun, &detail);
         Ok(detail)
     }
