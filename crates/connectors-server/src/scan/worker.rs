@@ -133,7 +133,8 @@ impl<'a> Work<'a> {
             if error.credentials {
                 return Err(error.into());
             }
-            if !error.cause.is_transient() {
+            // An error without a name may be a body that was cut off in the middle: worth another try too.
+            if !(error.cause.is_transient() || error.cause == Cause::ProviderError) {
                 return Ok(ObjectOutcome::Failed(error.cause.as_str()));
             }
             if tried == TRIES {
