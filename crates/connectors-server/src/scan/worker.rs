@@ -133,7 +133,7 @@ impl<'a> Work<'a> {
             if error.credentials {
                 return Err(error.into());
             }
-            // An error without a name may be a body that was cut off in the middle: worth another try too.
+            // A connection can break in ways that have no name here: worth another try too.
             if !(error.cause.is_transient() || error.cause == Cause::ProviderError) {
                 return Ok(ObjectOutcome::Failed(error.cause.as_str()));
             }

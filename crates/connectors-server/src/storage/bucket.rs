@@ -132,3 +132,50 @@ fn odd_key(error: &PathError) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use object_store::aws::AmazonS3Builder;
+    use object_store::{ClientOptions, RetryConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Promises a hundred bytes, gives ten, and hangs up; takes no connection after the first.
+    async fn storage_that_hangs_up() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            drop(listener);
+            let _ = connection.read(&mut [0; 4096]).await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\netag: \"e\"\r\n\
+                        last-modified: Tue, 10 Feb 2026 11:20:01 GMT\r\n\r\n0123456789";
+            let _ = connection.write_all(head.as_bytes()).await;
+        });
+        endpoint
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_off_is_worth_another_try() {
+        let store = AmazonS3Builder::new()
+            .with_bucket_name("b")
+            .with_region("us-east-1")
+            .with_endpoint(storage_that_hangs_up().await)
+            .with_skip_signature(true)
+            .with_client_options(ClientOptions::new().with_allow_http(true))
+            .with_retry(RetryConfig {
+                max_retries: 1,
+                retry_timeout: Duration::from_secs(5),
+                ..RetryConfig::default()
+            })
+            .build()
+            .unwrap();
+        let content = Bucket::new("b", Arc::new(store)).read("people.csv").await.unwrap();
+        let error = content.try_collect::<Vec<Bytes>>().await.unwrap_err();
+        assert!(error.cause.is_transient(), "{error:?}");
+    }
+}
