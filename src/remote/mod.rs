@@ -7,6 +7,7 @@ mod observations;
 mod permit;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use connectors_api::client::{Answer, ListLimits, ListQuery};
@@ -15,8 +16,6 @@ use connectors_api::wire::{
     ScanStarted, StartScan, TestOutcome,
 };
 use connectors_api::{Client, Error, ErrorKind};
-use jiff::Timestamp;
-use parking_lot::Mutex;
 
 use crate::telemetry::Metrics;
 
@@ -37,20 +36,8 @@ pub struct Remote {
     metrics: Arc<Metrics>,
     /// Held while a list is read, so that callers who ask meanwhile share the next one.
     listing: tokio::sync::Mutex<Option<Listing>>,
-    health: Mutex<Health>,
-}
-
-/// What the last lists brought.
-#[derive(Clone, Debug, Default)]
-pub struct Health {
-    /// Begin of the last complete list.
-    pub listed_at: Option<Instant>,
     /// Requests that the last complete list took.
-    pub pages: usize,
-    /// Connectors in the last complete list.
-    pub connectors: usize,
-    /// The alarm that the last complete list raised.
-    pub alarm: Option<Alarm>,
+    pages: AtomicUsize,
 }
 
 /// A complete list, shared by those who asked before it was begun.
@@ -58,8 +45,6 @@ pub struct Health {
 pub struct Listing {
     /// Begin, on the monotonic clock.
     pub begun: Instant,
-    /// Begin, by the wall clock.
-    pub begun_at: Timestamp,
     /// The connectors.
     pub items: Arc<Vec<ConnectorItem>>,
     /// The connectors that look different from before.
@@ -78,18 +63,13 @@ impl Remote {
             credential,
             metrics,
             listing: tokio::sync::Mutex::new(None),
-            health: Mutex::new(Health::default()),
+            pages: AtomicUsize::new(0),
         }
     }
 
     /// Digest of credential and endpoint. Not salted: it stays in memory.
     pub fn credential(&self) -> &str {
         &self.credential
-    }
-
-    /// What the last lists brought.
-    pub fn health(&self) -> Health {
-        self.health.lock().clone()
     }
 
     /// What was last seen of a connector.
@@ -99,7 +79,7 @@ impl Remote {
 
     /// How long to wait until the next poll, so that polls stay within their share of the hour.
     pub fn poll_interval(&self, wished: Duration) -> Duration {
-        self.budget.poll_interval(wished, self.health.lock().pages)
+        self.budget.poll_interval(wished, self.pages.load(Ordering::Relaxed))
     }
 
     /// A complete list that was begun after this call: read now, or shared with others who asked before it began.
@@ -112,7 +92,7 @@ impl Remote {
         if let Some(listing) = last.as_ref().filter(|listing| listing.begun >= asked) {
             return Ok(listing.clone());
         }
-        let (begun, begun_at) = (Instant::now(), Timestamp::now());
+        let begun = Instant::now();
         let mut items = Vec::new();
         let mut pages = self.client.pages(ListQuery::default(), ListLimits::default());
         while !pages.is_done() {
@@ -127,12 +107,9 @@ impl Remote {
             let message = format!("the list of connectors is not complete: {why}");
             return Err(Fault { kind: FaultKind::NoAnswer, message, retry_after: None });
         }
-        let count = pages.count();
         let changes = self.seen.apply_list(begun, &items);
-        *self.health.lock() =
-            Health { listed_at: Some(begun), pages: count, connectors: items.len(), alarm: changes.alarm };
-        let listing =
-            Listing { begun, begun_at, items: items.into(), changed: changes.ids, alarm: changes.alarm };
+        self.pages.store(pages.count(), Ordering::Relaxed);
+        let listing = Listing { begun, items: items.into(), changed: changes.ids, alarm: changes.alarm };
         *last = Some(listing.clone());
         Ok(listing)
     }

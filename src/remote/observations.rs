@@ -4,7 +4,7 @@
 //! Memory: one entry a connector of the API workspace, about half a kilobyte with its config.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use connectors_api::wire::{ConnectorDetail, ConnectorId, ConnectorItem, ConnectorState, Provider};
 use jiff::Timestamp;
@@ -38,11 +38,6 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// How long ago the request that saw it was begun.
-    pub fn age(&self) -> Duration {
-        self.read_at.elapsed()
-    }
-
     fn differs(&self, other: &Self) -> bool {
         let Self { name, provider, config, state, risk_score, findings_count, last_scan, read_at: _ } = self;
         *name != other.name
@@ -192,6 +187,8 @@ impl Observations {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn item(id: &str, state: ConnectorState) -> ConnectorItem {

@@ -410,7 +410,6 @@ impl World {
         }
         Ok(Listing {
             begun: self.epoch + since(fixture::at(0), self.now),
-            begun_at: self.now,
             items: items.into(),
             changed: Vec::new(),
             alarm,
