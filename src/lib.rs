@@ -3,6 +3,8 @@
 //! [`crd`] holds what users write, [`controller`] what is done about it, [`remote`] what is known of a Connectors API and
 //! how it may be asked, [`telemetry`] how all of that is seen from outside.
 
+mod chance;
+mod clock;
 pub mod controller;
 pub mod crd;
 mod duration;

@@ -1,9 +1,6 @@
 //! Writes claims into a workspace's status, guarded by its resourceVersion. One writer at a time in this process; other
 //! replicas are held off by the guard.
 
-use jiff::Timestamp;
-use rand::RngExt;
-
 use super::ledger::{self, Denied};
 use super::workspace::AnyWorkspace;
 use super::{Context, Error};
@@ -19,7 +16,7 @@ pub(super) async fn open(
     ctx: &Context,
 ) -> Result<Result<(AnyWorkspace, String), Denied>, Error> {
     if claim.nonce.is_empty() {
-        claim.nonce = format!("{:032x}", rand::rng().random::<u128>());
+        claim.nonce = crate::chance::nonce();
     }
     let nonce = claim.nonce.clone();
     let writer = ctx.claim_writer(key);
@@ -29,7 +26,7 @@ pub(super) async fn open(
     };
     let limit = workspace.access().rate_limits.creates_per_hour;
     let mut status = workspace.status();
-    if let Err(denied) = ledger::open(&mut status, claim, limit, Timestamp::now()) {
+    if let Err(denied) = ledger::open(&mut status, claim, limit, crate::clock::now()) {
         return Ok(Err(denied));
     }
     match workspace.write_status(&ctx.client, status).await {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,6 +12,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::registry::Registry;
 use super::workspace::AnyWorkspace;
@@ -67,6 +68,9 @@ pub struct Context {
     pub claim_writers: Mutex<HashMap<WorkspaceKey, Arc<tokio::sync::Mutex<()>>>>,
     /// Ids that this process put down and that the caches may not show yet.
     pub owned: Mutex<HashMap<String, String>>,
+    /// Takes the requests to every API instead of the network.
+    #[cfg(test)]
+    pub in_process: Option<Arc<dyn connectors_api::client::InProcess>>,
     recorder: Recorder,
 }
 
@@ -118,6 +122,8 @@ impl Context {
             claims_seen: Mutex::default(),
             claim_writers: Mutex::default(),
             owned: Mutex::default(),
+            #[cfg(test)]
+            in_process: None,
             recorder,
         }
     }

@@ -3,14 +3,14 @@
 //! twice: the guarded writes see to that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
 use kube::{Api, Client};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Error, writes};
 use crate::telemetry::Metrics;
@@ -154,7 +154,7 @@ async fn step(api: &Api<Lease>, me: &str, watched: &mut Watched) -> Result<bool,
     if decision == Decision::Wait {
         return Ok(false);
     }
-    let now = MicroTime(Timestamp::now());
+    let now = MicroTime(crate::clock::now());
     let taken = decision == Decision::Acquire;
     let lease = Lease {
         metadata: found.as_ref().map_or_else(

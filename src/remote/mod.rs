@@ -8,7 +8,7 @@ mod permit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors_api::client::{Answer, ListLimits, ListQuery};
 use connectors_api::wire::{
@@ -16,6 +16,7 @@ use connectors_api::wire::{
     ScanStarted, StartScan, TestOutcome,
 };
 use connectors_api::{Client, Error, ErrorKind};
+use tokio::time::Instant;
 
 use crate::telemetry::Metrics;
 

@@ -4,12 +4,12 @@
 //! Memory: one entry a connector of the API workspace, about half a kilobyte with its config.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
 
 use connectors_api::wire::{ConnectorDetail, ConnectorId, ConnectorItem, ConnectorState, Provider};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 /// A list shorter than this share of what was there before is an alarm: nothing is concluded from what it lacks.
 const ALARM_SHARE: usize = 2;

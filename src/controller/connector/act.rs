@@ -1,11 +1,10 @@
 //! Carries out one effect. Every write to Kubernetes carries the resourceVersion that it was decided on; every POST
 //! stands under a claim; what comes back is put down as a fact, and nothing is decided here.
 
-use std::time::Instant;
-
 use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::observe::{Pass, Seen};
 use super::observed::Facts;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use crate::controller::{Context, Error, Leadership};
 use crate::crd::Connector;
+use observed::Observed;
+use plan::{Effect, Plan};
 
 pub(super) use desired::digest;
-use observe::Pass;
+use observe::{Pass, Seen};
 
 /// Most effects of one pass. A create with its record, claim, test and read takes eleven.
 const STEPS: usize = 32;
@@ -22,6 +24,37 @@ const STEPS: usize = 32;
 /// # Errors
 /// When Kubernetes does not answer or take a write, or another replica leads.
 pub(super) async fn reconcile(cached: &Connector, ctx: &Context) -> Result<Option<Duration>, Error> {
+    reconcile_with(&Own, cached, ctx).await
+}
+
+/// The pieces that decide and act. Tests put wrong ones in their place, to see that they are caught.
+trait Pieces {
+    fn plan(&self, observed: &Observed) -> Plan {
+        plan::plan(observed)
+    }
+
+    async fn act(
+        &self,
+        connector: Connector,
+        effect: Effect,
+        seen: &Seen,
+        pass: &mut Pass,
+        ctx: &Context,
+    ) -> Result<Option<Connector>, Error> {
+        act::act(connector, effect, seen, pass, ctx).await
+    }
+}
+
+/// Our own.
+struct Own;
+
+impl Pieces for Own {}
+
+async fn reconcile_with(
+    pieces: &impl Pieces,
+    cached: &Connector,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
     if !ctx.leadership.leads() {
         return Ok(Some(Leadership::LOOK_AGAIN));
     }
@@ -30,7 +63,7 @@ pub(super) async fn reconcile(cached: &Connector, ctx: &Context) -> Result<Optio
     let mut fresh = false;
     for _ in 0..STEPS {
         let mut seen = observe::observe(&connector, &mut pass, fresh, ctx).await?;
-        let plan = plan::plan(&seen.observed);
+        let plan = pieces.plan(&seen.observed);
         pass.facts = std::mem::take(&mut seen.observed.facts);
         let quiet = plan.effect.is_none() && plan.status == seen.observed.status;
         if quiet {
@@ -53,7 +86,7 @@ pub(super) async fn reconcile(cached: &Connector, ctx: &Context) -> Result<Optio
             );
             return Ok(plan.requeue);
         };
-        match act::act(connector, effect, &seen, &mut pass, ctx).await? {
+        match pieces.act(connector, effect, &seen, &mut pass, ctx).await? {
             Some(next) => connector = next,
             None => return Ok(None),
         }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors_api::wire::ConnectorId;
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::SelectorExt;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::desired::{Desired, InvalidSpec, sent_digest};
 use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView};
@@ -120,7 +120,7 @@ pub(super) async fn observe(
         scanned,
         freshness: FRESH_FOR.max(interval * POLLS),
         uptime: ctx.started.elapsed(),
-        now: Timestamp::now(),
+        now: crate::clock::now(),
         clock: Instant::now(),
         facts,
     };

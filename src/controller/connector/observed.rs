@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors_api::wire::{ConnectorCreated, ConnectorDetail, CreateConnector, TestOutcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::desired::Desired;
 use crate::controller::Blocked;

@@ -1,10 +1,9 @@
 //! Carries out one effect of a Scan's plan. Every write carries the resourceVersion that it was decided on.
 
-use std::time::Instant;
-
 use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::observe::{Pass, Seen};
 use super::plan::Effect;

@@ -1,12 +1,11 @@
 //! Reads everything that a Scan's plan is made from.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use connectors_api::wire::{ConnectorId, ScanOptions, ScanType, StartScan};
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::observed::{Facts, Object, Observed, Target};
 use crate::controller::conditions::{CONNECTED, is_true};
@@ -97,7 +96,7 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         status,
         connector: target,
         claim,
-        now: Timestamp::now(),
+        now: crate::clock::now(),
         facts,
     };
     Ok(Seen { observed, key, remote })

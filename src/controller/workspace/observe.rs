@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors_api::{Client, Endpoint};
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AnyWorkspace;
@@ -97,7 +96,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         requested_at: meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).cloned(),
         outcome,
         orphans: orphans(workspace, ctx),
-        now: Timestamp::now(),
+        now: crate::clock::now(),
     };
     Ok(Seen { observed, entry, changed })
 }
@@ -169,7 +168,14 @@ fn remote(
         if let Some(bundle) = &access.ca_bundle {
             builder = builder.ca_bundle(bundle.clone());
         }
-        let client = builder.build().map_err(|error| {
+        #[cfg(test)]
+        let built = match &ctx.in_process {
+            Some(service) => builder.build_in_process(Arc::clone(service)),
+            None => builder.build(),
+        };
+        #[cfg(not(test))]
+        let built = builder.build();
+        let client = built.map_err(|error| {
             Blocked::new(Reason::InvalidSpec, format!("no client can be made from this workspace: {error}"))
         })?;
         Ok(Remote::new(client, Budget::new(access.rate_limits), credential, Arc::clone(&ctx.metrics)))

@@ -8,6 +8,7 @@ use reqwest::{Certificate, redirect, retry};
 use secrecy::SecretString;
 
 use super::exchange::Limits;
+use super::transport::Transport;
 use super::{Client, Inner};
 use crate::credential::{Credential, CredentialError};
 use crate::endpoint::Endpoint;
@@ -150,15 +151,25 @@ impl ClientBuilder {
             };
             http.build().map_err(|error| BuildError::Setup(innermost(&error)))
         };
-        Ok(Client::from(Arc::new(Inner {
+        let transport = Transport::Network {
             reads: http(4)?,
             // A connection of its own for each. On a kept one, the service's closing it and our sending can cross:
             // then the HTTP stack sends again, or nobody knows whether the first bytes were taken.
             writes: http(0)?,
-            endpoint,
-            credential,
-            limits,
-        })))
+        };
+        Ok(Client::from(Arc::new(Inner { transport, endpoint, credential, limits })))
+    }
+
+    /// Makes a client whose requests `service` takes. What belongs to connections has no meaning then.
+    ///
+    /// # Errors
+    /// When the credential cannot stand in a header.
+    #[cfg(feature = "in-process")]
+    pub fn build_in_process(self, service: Arc<dyn super::InProcess>) -> Result<Client, BuildError> {
+        let Self { endpoint, credential, limits, user_agent: _, ca_bundle: _, proxies: _ } = self;
+        let credential = Credential::parse(credential)?;
+        let transport = Transport::InProcess(service);
+        Ok(Client::from(Arc::new(Inner { transport, endpoint, credential, limits })))
     }
 }
 

@@ -1,17 +1,17 @@
 //! One request and its answer: sent at most once, bounded in time and size, and classified by its effect.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::answer::{Answer, REQUEST_ID, RateLimit, text};
 use super::retry_after;
+use super::transport::{Transport, root_cause};
 use crate::credential::{Credential, Redactor};
 use crate::error::{Error, ErrorKind, Parts};
 use crate::paths::Route;
@@ -45,6 +45,7 @@ pub(super) struct Limits {
 
 /// One request on its way.
 pub(super) struct Exchange<'a> {
+    pub(super) transport: &'a Transport,
     pub(super) route: Route,
     pub(super) credential: &'a Credential,
     pub(super) redactor: Redactor<'a>,
@@ -69,7 +70,7 @@ impl Exchange<'_> {
     /// Sends the request and reads the envelope of its answer.
     pub(super) async fn run<T: DeserializeOwned>(
         &self,
-        request: RequestBuilder,
+        request: Request,
     ) -> Result<Answer<Content<T>>, Error> {
         let (head, body) = self.fetch(request).await?;
         self.decode(head, &body)
@@ -78,7 +79,7 @@ impl Exchange<'_> {
     /// As [`run`](Self::run), where an answer without a body is a good one (`None`).
     pub(super) async fn run_allowing_no_body<T: DeserializeOwned>(
         &self,
-        request: RequestBuilder,
+        request: Request,
     ) -> Result<Answer<Option<T>>, Error> {
         let (head, body) = self.fetch(request).await?;
         if body.trim_ascii().is_empty() {
@@ -88,7 +89,7 @@ impl Exchange<'_> {
     }
 
     /// Sends the request and reads a successful answer to the end of its body.
-    async fn fetch(&self, request: RequestBuilder) -> Result<(Head, Vec<u8>), Error> {
+    async fn fetch(&self, request: Request) -> Result<(Head, Vec<u8>), Error> {
         let (response, deadline) = self.send(request).await?;
         let head = Head::read(&response);
         if !head.status.is_success() {
@@ -103,17 +104,15 @@ impl Exchange<'_> {
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<(Response, Instant), Error> {
+    async fn send(&self, mut request: Request) -> Result<(Response, Instant), Error> {
         let deadline = Instant::now() + self.limits.total;
         let wait = self.limits.read.min(self.limits.total);
-        let request = request.header(AUTHORIZATION, self.credential.header());
-        match timeout(wait, request.send()).await {
+        request.headers_mut().insert(AUTHORIZATION, self.credential.header());
+        match timeout(wait, self.transport.send(request)).await {
             Ok(Ok(response)) => Ok((response, deadline)),
-            Ok(Err(error)) => {
-                // Building and connecting come before the first byte; for anything later nobody can tell.
-                let kind =
-                    if error.is_builder() || error.is_connect() { ErrorKind::NotSent } else { self.lost() };
-                Err(self.without_answer(kind, &self.describe(&Broken::Connection(error))))
+            Ok(Err(failed)) => {
+                let kind = if failed.left { self.lost() } else { ErrorKind::NotSent };
+                Err(self.without_answer(kind, &failed.why))
             }
             Err(_) => Err(self.without_answer(self.lost(), &self.describe(&Broken::Silent(wait)))),
         }
@@ -281,19 +280,6 @@ impl Head {
             rate_limit: RateLimit::read(headers),
         }
     }
-}
-
-/// The last cause in the chain: the outer ones only say that sending failed.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    if error.is_connect() {
-        let stage = if error.is_dns() { "the name cannot be resolved" } else { "no connection" };
-        return format!("{stage}: {cause}");
-    }
-    if error.source().is_none() { error.to_string() } else { format!("the connection broke: {cause}") }
 }
 
 /// Counts what begins an object, an array or a next element. Those inside texts count too, which errs on the safe side.

@@ -9,12 +9,13 @@ mod builder;
 mod exchange;
 mod paging;
 mod retry_after;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
 
-use reqwest::RequestBuilder;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,14 +33,16 @@ use crate::wire::{
     ParallelScanStarted, ScanId, ScanRead, ScanStarted, StartParallelScan, StartScan, TestOutcome,
 };
 use exchange::{Exchange, Limits};
+use transport::Transport;
+#[cfg(feature = "in-process")]
+pub use transport::{InProcess, Undelivered};
 
 /// A client for one API with one credential. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    reads: reqwest::Client,
-    writes: reqwest::Client,
+    transport: Transport,
     endpoint: Endpoint,
     credential: Credential,
     limits: TimeLimits,
@@ -162,27 +165,30 @@ impl Client {
         limits: Limits,
     ) -> Result<Answer<T>, Error> {
         let mut request = self.request(route, id);
-        request = match body {
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
+        match body {
+            Some(body) => {
+                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                *request.body_mut() = Some(body.into());
+            }
             // Some servers refuse a POST that does not say how long it is.
-            None => request.header(CONTENT_LENGTH, 0),
-        };
+            None => drop(request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"))),
+        }
         let answer = self.exchange(route, secrets, limits).run(request).await?;
         Ok(answer.map(|content| content.data))
     }
 
-    fn request(&self, route: Route, id: &str) -> RequestBuilder {
-        let url = self.0.endpoint.route_url(route, id);
-        match route.verb() {
-            Verb::Get => self.0.reads.get(url),
-            Verb::Post => self.0.writes.post(url),
-            Verb::Delete => self.0.writes.delete(url),
-        }
+    fn request(&self, route: Route, id: &str) -> Request {
+        let method = match route.verb() {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Delete => Method::DELETE,
+        };
+        Request::new(method, self.0.endpoint.route_url(route, id))
     }
 
     fn exchange<'a>(&'a self, route: Route, secrets: &'a [&'a SecretString], limits: Limits) -> Exchange<'a> {
-        let credential = &self.0.credential;
-        Exchange { route, credential, redactor: Redactor::new(credential, secrets), limits }
+        let Inner { transport, credential, .. } = &*self.0;
+        Exchange { transport, route, credential, redactor: Redactor::new(credential, secrets), limits }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 
 use futures::stream::{self, Stream};
 use jiff::Timestamp;
+use reqwest::{Method, Request};
 use serde_json::Value;
 
 use super::{Answer, Client};
@@ -259,7 +260,7 @@ impl Client {
         let route = Route::ListConnectors;
         let mut url = self.endpoint().route_url(route, "");
         url.query_pairs_mut().extend_pairs(query.parameters(cursor));
-        let request = self.0.reads.get(url);
+        let request = Request::new(Method::GET, url);
         let answer = self.exchange(route, &[], self.0.limits.ordinary()).run::<Vec<Value>>(request).await?;
         Ok(answer.map(|content| query.page(content.data, content.pagination)))
     }

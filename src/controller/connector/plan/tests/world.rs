@@ -2,10 +2,11 @@
 //! them, and each is held against what must never happen, whoever died when.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors_api::wire::{ConnectorId, ConnectorItem};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::api::Api;
 use super::fixture;
