@@ -1,5 +1,6 @@
 //! The SlimIO operator's command line.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +51,10 @@ struct RunArgs {
     /// The operator's namespace: where the Secrets of ClusterWorkspaces and the Lease are.
     #[arg(long, env = "POD_NAMESPACE", default_value = "slimio-system")]
     namespace: String,
+    /// The namespaces that the operator is held to: it asks Kubernetes for nothing outside of them and of its own, and knows
+    /// no ClusterWorkspaces. Without it: the whole cluster.
+    #[arg(long, env = "SLIMIO_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "SLIMIO_HTTP_LISTEN", default_value = "0.0.0.0:8080")]
     http_listen: SocketAddr,
@@ -81,8 +86,12 @@ fn run(args: RunArgs) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let client = kube::Client::try_from(kubernetes(args.kubeconfig.as_deref()).await?)?;
-        let settings =
-            Settings { permitted: PermittedEndpoints::new(&args.permitted_endpoints), namespace: args.namespace };
+        let namespaces = args.namespaces.into_iter().filter(|name| !name.is_empty()).collect::<BTreeSet<_>>();
+        let settings = Settings {
+            permitted: PermittedEndpoints::new(&args.permitted_endpoints),
+            namespace: args.namespace,
+            namespaces: Some(namespaces).filter(|namespaces| !namespaces.is_empty()),
+        };
         let identity = format!("{}-{:08x}", hostname(), std::process::id());
         let options = Options { http_listen: args.http_listen, leader_elect: args.leader_elect, identity };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), permitted = %settings.permitted, namespace = settings.namespace, "starting");

@@ -1,22 +1,22 @@
 //! What every reconcile shares: the Kubernetes client, the APIs, the caches, and the ways to wake other objects.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::index::{Index, Link, ObjectKey};
 use super::registry::Registry;
+use super::watches::{Objects, Scope};
 use super::workspace::AnyWorkspace;
-use super::{Leadership, Reason};
+use super::{Error, Leadership, Reason};
 use crate::crd::{ClusterWorkspace, Connector, Scan, Workspace, WorkspaceKey};
 use crate::remote::PermittedEndpoints;
 use crate::telemetry::Metrics;
@@ -42,6 +42,18 @@ pub struct Settings {
     pub permitted: PermittedEndpoints,
     /// The operator's namespace: where a ClusterWorkspace's Secrets and the Lease are.
     pub namespace: String,
+    /// The namespaces that it is held to; none: the whole cluster.
+    pub namespaces: Option<BTreeSet<String>>,
+}
+
+impl Settings {
+    /// Where objects are watched.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        match &self.namespaces {
+            None => vec![None],
+            Some(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
 }
 
 /// What every reconcile shares.
@@ -54,8 +66,8 @@ pub struct Context {
     pub registry: Registry,
     /// The watched objects.
     pub caches: Caches,
-    /// The ways to wake other objects.
-    pub wakes: Wakes,
+    /// What the watched objects say of each other.
+    pub index: Arc<Index>,
     /// Whether this replica leads.
     pub leadership: Leadership,
     /// What is counted.
@@ -74,29 +86,16 @@ pub struct Context {
     recorder: Recorder,
 }
 
-/// The watched objects, as they were last heard of. Nothing irreversible is decided from them.
+/// The watched objects, and the ways to wake them.
 pub struct Caches {
     /// Connectors.
-    pub connectors: Store<Guarded<Connector>>,
+    pub connectors: Objects<Connector>,
     /// Scans.
-    pub scans: Store<Guarded<Scan>>,
+    pub scans: Objects<Scan>,
     /// Workspaces.
-    pub workspaces: Store<Guarded<Workspace>>,
+    pub workspaces: Objects<Workspace>,
     /// ClusterWorkspaces.
-    pub cluster_workspaces: Store<Guarded<ClusterWorkspace>>,
-}
-
-/// The ways to wake objects of each kind.
-#[derive(Clone)]
-pub struct Wakes {
-    /// Connectors.
-    pub connectors: UnboundedSender<ObjectRef<Guarded<Connector>>>,
-    /// Scans.
-    pub scans: UnboundedSender<ObjectRef<Guarded<Scan>>>,
-    /// Workspaces.
-    pub workspaces: UnboundedSender<ObjectRef<Guarded<Workspace>>>,
-    /// ClusterWorkspaces.
-    pub cluster_workspaces: UnboundedSender<ObjectRef<Guarded<ClusterWorkspace>>>,
+    pub cluster_workspaces: Objects<ClusterWorkspace>,
 }
 
 impl Context {
@@ -105,7 +104,7 @@ impl Context {
         client: Client,
         settings: Settings,
         caches: Caches,
-        wakes: Wakes,
+        index: Arc<Index>,
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -115,7 +114,7 @@ impl Context {
             settings,
             registry: Registry::default(),
             caches,
-            wakes,
+            index,
             leadership,
             metrics,
             started: Instant::now(),
@@ -138,14 +137,26 @@ impl Context {
         Arc::clone(self.claim_writers.lock().entry(key.clone()).or_default())
     }
 
+    /// Whether a workspace may be asked for: one of the cluster is out of reach for an operator that is held to namespaces.
+    pub(super) fn reaches(&self, key: &WorkspaceKey) -> bool {
+        key.namespace.is_some() || self.settings.namespaces.is_none()
+    }
+
+    /// Reads a workspace from the API server; none if it is not there, or out of reach.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(super) async fn read_workspace(&self, key: &WorkspaceKey) -> Result<Option<AnyWorkspace>, Error> {
+        if self.reaches(key) { AnyWorkspace::read(&self.client, key).await } else { Ok(None) }
+    }
+
     /// A workspace as the caches have it.
     pub fn cached_workspace(&self, key: &WorkspaceKey) -> Option<AnyWorkspace> {
-        if let Some(namespace) = &key.namespace {
-            let found = self.caches.workspaces.get(&ObjectRef::new(&key.name).within(namespace))?;
-            found.0.as_ref().ok().map(|workspace| AnyWorkspace::Namespaced(Box::new(workspace.clone())))
+        let (object, namespaced) = object_key(key);
+        if namespaced {
+            self.caches.workspaces.get(&object)?.0.as_ref().ok().cloned().map(AnyWorkspace::from)
         } else {
-            let found = self.caches.cluster_workspaces.get(&ObjectRef::new(&key.name))?;
-            found.0.as_ref().ok().map(|workspace| AnyWorkspace::Cluster(Box::new(workspace.clone())))
+            self.caches.cluster_workspaces.get(&object)?.0.as_ref().ok().cloned().map(AnyWorkspace::from)
         }
     }
 
@@ -188,48 +199,47 @@ impl Context {
 
     /// Has a workspace's list read soon.
     pub fn wake_workspace(&self, key: &WorkspaceKey) {
-        // A closed channel means that the operator is stopping.
-        let _ = match &key.namespace {
-            Some(namespace) => self
-                .wakes
-                .workspaces
-                .unbounded_send(ObjectRef::new(&key.name).within(namespace))
-                .map_err(drop),
-            None => self.wakes.cluster_workspaces.unbounded_send(ObjectRef::new(&key.name)).map_err(drop),
-        };
+        let (object, namespaced) = object_key(key);
+        if namespaced {
+            self.caches.workspaces.wake(&object);
+        } else {
+            self.caches.cluster_workspaces.wake(&object);
+        }
     }
 
-    /// Wakes the connectors that `which` picks.
-    pub fn wake_connectors(&self, which: impl Fn(&Connector) -> bool) {
-        for connector in self.caches.connectors.state() {
-            if let Ok(connector) = &connector.0
-                && which(connector)
-            {
-                let meta = &connector.metadata;
-                let (name, namespace) = (meta.name.as_deref(), meta.namespace.as_deref());
-                let reference =
-                    ObjectRef::new(name.unwrap_or_default()).within(namespace.unwrap_or_default());
-                let _ = self.wakes.connectors.unbounded_send(reference);
-            }
+    /// Wakes the connectors that refer to something.
+    pub fn wake_connectors(&self, link: &Link) {
+        for key in self.index.referring::<Connector>(link) {
+            self.caches.connectors.wake(&key);
         }
     }
 
     /// Wakes the unfinished Scans of a connector.
     pub fn wake_scans(&self, namespace: &str, connector: &str) {
-        for scan in self.caches.scans.state() {
-            if let Ok(scan) = &scan.0
-                && scan.metadata.namespace.as_deref() == Some(namespace)
-                && scan.spec.connector_ref.name == connector
-                && !scan
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.phase)
-                    .is_some_and(|phase| phase.is_terminal())
-            {
-                let reference =
-                    ObjectRef::new(scan.metadata.name.as_deref().unwrap_or_default()).within(namespace);
-                let _ = self.wakes.scans.unbounded_send(reference);
-            }
+        let key = ObjectKey { namespace: namespace.to_owned(), name: connector.to_owned() };
+        for key in self.index.referring::<Scan>(&Link::Connector(key)) {
+            self.caches.scans.wake(&key);
         }
     }
+
+    /// Wakes whatever names a Secret that changed.
+    pub(super) fn secret_changed(&self, secret: ObjectKey) {
+        // That of a ClusterWorkspace is the operator's, whatever the workspace says.
+        let cluster_wide = (secret.namespace == self.settings.namespace)
+            .then(|| Link::Secret(ObjectKey { namespace: String::new(), name: secret.name.clone() }));
+        let link = Link::Secret(secret);
+        self.wake_connectors(&link);
+        for key in self.index.referring::<Workspace>(&link) {
+            self.caches.workspaces.wake(&key);
+        }
+        for key in cluster_wide.iter().flat_map(|link| self.index.referring::<ClusterWorkspace>(link)) {
+            self.caches.cluster_workspaces.wake(&key);
+        }
+    }
+}
+
+/// Which object a workspace is, and whether it is of the namespaced kind.
+fn object_key(key: &WorkspaceKey) -> (ObjectKey, bool) {
+    let namespace = key.namespace.clone().unwrap_or_default();
+    (ObjectKey { namespace, name: key.name.clone() }, key.namespace.is_some())
 }

@@ -59,6 +59,8 @@ reasons! {
     WorkspaceNotReady,
     /// The ClusterWorkspace does not allow this namespace.
     NamespaceNotAllowed,
+    /// The spec names a ClusterWorkspace, and the operator is held to namespaces.
+    NotAvailableInNamespacedMode,
     /// The operator's configuration does not permit the endpoint.
     EndpointNotPermitted,
     /// The API does not accept the credential.

@@ -17,7 +17,7 @@ pub enum LogFormat {
 }
 
 /// The Kubernetes client's own words come again in ours, where a request or a watch failed.
-const DEFAULT: &str = "info,kube_client=off,kube_runtime=warn";
+const DEFAULT: &str = "info,kube_client=off,kube_runtime=error";
 
 /// Begins to log to standard error, at the level that `RUST_LOG` asks for: `info` when it says nothing.
 pub fn init(format: LogFormat) {

@@ -21,6 +21,11 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WatchedKind {
+    kind: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Request {
     route: &'static str,
     outcome: &'static str,
@@ -41,6 +46,7 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     effects: Family<EffectLabels, Counter>,
     leading: Gauge,
+    interrupted: Family<WatchedKind, Gauge>,
 }
 
 impl Default for Metrics {
@@ -65,7 +71,13 @@ impl Default for Metrics {
         registry.register("effects", "Effects carried out, by kind of resource and effect", effects.clone());
         let leading = Gauge::default();
         registry.register("leading", "1 while this replica leads", leading.clone());
-        Self { registry, reconciles, durations, requests, effects, leading }
+        let interrupted = Family::default();
+        registry.register(
+            "interrupted_watches",
+            "Watches of the Kubernetes API that hear nothing at the moment, by kind",
+            interrupted.clone(),
+        );
+        Self { registry, reconciles, durations, requests, effects, leading, interrupted }
     }
 }
 
@@ -89,6 +101,11 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
+    }
+
+    /// How many watches of a kind hear nothing.
+    pub fn interrupted_watches(&self, kind: String, count: i64) {
+        self.interrupted.get_or_create(&WatchedKind { kind }).set(count);
     }
 
     /// All of it, in the text format of OpenMetrics.
@@ -126,6 +143,7 @@ mod tests {
         metrics.reconcile("Scan", "ok", Duration::ZERO);
         metrics.api_request("list", "success");
         metrics.effect("Scan", "start");
+        metrics.interrupted_watches("Scan".to_owned(), 0);
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut all = types

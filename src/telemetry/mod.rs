@@ -1,9 +1,11 @@
 //! How the operator is seen from outside: logs, metrics and health.
 
+mod health;
 mod logs;
 mod metrics;
 mod serve;
 
+pub use health::{Health, Watching};
 pub use logs::{LogFormat, init};
 pub use metrics::Metrics;
-pub use serve::{Health, serve};
+pub use serve::serve;

@@ -14,12 +14,12 @@ use super::desired::{Desired, InvalidSpec, sent_digest};
 use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView};
 use crate::controller::registry::Entry;
 use crate::controller::workspace::AnyWorkspace;
-use crate::controller::{Blocked, Context, Error, Reason, ledger, secret};
+use crate::controller::{Blocked, Context, Error, Link, Reason, ledger, secret};
 use crate::crd::{
     ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
-    ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, WorkspaceKey,
+    ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
 };
-use crate::remote::{Remote, Sight};
+use crate::remote::{Listing, Remote, Sight};
 
 /// Polls that may fail before what was read is not a truth any more.
 const POLLS: u32 = 3;
@@ -72,7 +72,7 @@ pub(super) async fn observe(
     let cached = ctx.cached_workspace(&key);
     // A cache that is still being filled lacks what is there.
     if fresh && (claims_matter || cached.is_none()) && pass.workspace.is_none() {
-        pass.workspace = AnyWorkspace::read(&ctx.client, &key).await?;
+        pass.workspace = ctx.read_workspace(&key).await?;
     }
     let there = pass.workspace.clone().or(cached);
     let entry = ctx.registry.get(&key);
@@ -103,7 +103,10 @@ pub(super) async fn observe(
         (Some(remote), Some(Ok(id))) => remote.sight(&id),
         _ => Sight::Unread,
     };
-    let taken = if pass.facts.listing.is_some() { taken(&object.uid, ctx) } else { BTreeSet::new() };
+    let taken = match &pass.facts.listing {
+        Some(Ok(listing)) => taken(listing, &object.uid, ctx),
+        _ => BTreeSet::new(),
+    };
     let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_ref(), ctx));
     let interval = entry.map_or(Duration::from_mins(1), |entry| entry.poll_interval);
     let mut facts = std::mem::take(&mut pass.facts);
@@ -172,6 +175,12 @@ async fn usable(
     entry: Option<&Entry>,
     ctx: &Context,
 ) -> Result<(Result<WorkspaceView, Blocked>, Option<Arc<Remote>>), Error> {
+    if !ctx.reaches(key) {
+        let message = format!(
+            "{key} cannot be used, since the operator is held to namespaces: name a Workspace of this namespace in spec.workspaceRef"
+        );
+        return Ok((Err(Blocked::new(Reason::NotAvailableInNamespacedMode, message)), None));
+    }
     let Some(there) = there else {
         let message = format!("{key} is not there: create it, or name another one in spec.workspaceRef");
         return Ok((Err(Blocked::new(Reason::WorkspaceNotFound, message)), None));
@@ -245,19 +254,14 @@ fn request(
     Ok(Request { readable: desired.readable_config(&create), sent: sent_digest(&salt, &create), create })
 }
 
-/// Ids that belong to other objects of this cluster.
-fn taken(uid: &str, ctx: &Context) -> BTreeSet<String> {
-    let mut taken = BTreeSet::new();
-    for other in ctx.caches.connectors.state() {
-        if let Ok(other) = &other.0
-            && other.metadata.uid.as_deref() != Some(uid)
-            && let Some(id) = other.status.as_ref().and_then(|status| status.connector_id.as_ref())
-        {
-            taken.insert(id.clone());
-        }
-    }
-    taken.extend(ctx.owned.lock().iter().filter(|(_, owner)| *owner != uid).map(|(id, _)| id.clone()));
-    taken
+/// The ids of a list that belong to other objects of this cluster.
+fn taken(listing: &Listing, uid: &str, ctx: &Context) -> BTreeSet<String> {
+    let put_down = ctx.owned.lock();
+    let another = |id: &str| {
+        put_down.get(id).is_some_and(|owner| owner != uid)
+            || ctx.index.another_refers::<Connector>(&Link::Remote(id.to_owned()), uid)
+    };
+    listing.items.iter().map(|item| item.id.as_str()).filter(|id| another(id)).map(str::to_owned).collect()
 }
 
 /// Whether a Scan of ours was ever claimed or started on that connector.
@@ -265,10 +269,5 @@ fn scanned(id: &str, workspace: Option<&AnyWorkspace>, ctx: &Context) -> bool {
     let claimed = workspace.is_some_and(|workspace| {
         workspace.status().claims.iter().any(|claim| claim.kind == ClaimKind::Scan && claim.subject == id)
     });
-    claimed
-        || ctx.caches.scans.state().iter().any(|scan| {
-            scan.0.as_ref().is_ok_and(|scan| {
-                scan.status.as_ref().is_some_and(|status| status.connector_id.as_deref() == Some(id))
-            })
-        })
+    claimed || ctx.index.refers::<Scan>(&Link::Scanned(id.to_owned()))
 }

@@ -35,7 +35,7 @@ pub(super) struct Observed {
     pub sight: Sight,
     /// The claim that it has open.
     pub claim: Option<OpenClaim>,
-    /// Ids that other objects of this cluster have.
+    /// The ids of the list that other objects of this cluster have.
     pub taken: BTreeSet<String>,
     /// Whether a Scan of it was ever claimed or started.
     pub scanned: bool,

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use connectors_api::wire::{ConnectorId, ScanOptions, ScanType, StartScan};
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::observed::{Facts, Object, Observed, Target};
 use crate::controller::conditions::{CONNECTED, is_true};
 use crate::controller::workspace::AnyWorkspace;
-use crate::controller::{Blocked, Context, Error, Reason, ledger};
+use crate::controller::{Blocked, Context, Error, ObjectKey, Reason, ledger};
 use crate::crd::{self, ClaimKind, Connector, SCAN_ANNOTATION, Scan, WorkspaceKey};
 use crate::remote::Remote;
 
@@ -56,7 +55,8 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         let api = kube::Api::<Connector>::namespaced(ctx.client.clone(), &object.namespace);
         api.get_opt(name).await.map_err(Error::kubernetes("read the connector"))?
     } else {
-        let found = ctx.caches.connectors.get(&ObjectRef::new(name).within(&object.namespace));
+        let key = ObjectKey { namespace: object.namespace.clone(), name: name.clone() };
+        let found = ctx.caches.connectors.get(&key);
         found.and_then(|found| found.0.as_ref().ok().cloned())
     };
     let key = connector.as_ref().map(|connector| connector.spec.workspace_ref.key(&object.namespace));
@@ -66,7 +66,7 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         && pass.workspace.is_none()
         && (status.scan_id.is_none() || pass.claimed.is_some())
     {
-        pass.workspace = AnyWorkspace::read(&ctx.client, key).await?;
+        pass.workspace = ctx.read_workspace(key).await?;
     }
     let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| ctx.cached_workspace(key)));
     let claim = there.and_then(|workspace| {

@@ -7,8 +7,8 @@ mod plan;
 use std::time::Duration;
 
 use crate::controller::conditions::{READY, find};
-use crate::controller::{Context, Error, Leadership};
-use crate::crd::{Connector, WorkspaceKey};
+use crate::controller::{Context, Error, Leadership, Link};
+use crate::crd::WorkspaceKey;
 
 pub(super) use object::AnyWorkspace;
 
@@ -40,12 +40,11 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
         write(&workspace, plan.status, &seen.observed.orphans, ctx).await?;
     }
     if turned {
-        ctx.wake_connectors(|connector| belongs(connector, &key));
-    } else if !seen.changed.is_empty() {
-        ctx.wake_connectors(|connector| {
-            let id = connector.status.as_ref().and_then(|status| status.connector_id.as_ref());
-            belongs(connector, &key) && id.is_some_and(|id| seen.changed.contains(id))
-        });
+        ctx.wake_connectors(&Link::Workspace(key));
+    } else {
+        for id in seen.changed {
+            ctx.wake_connectors(&Link::Remote(id));
+        }
     }
     Ok(plan.requeue)
 }
@@ -53,12 +52,7 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
 /// Forgets a workspace that is gone, and has its connectors say so.
 pub(crate) fn forget(key: &WorkspaceKey, ctx: &Context) {
     ctx.registry.remove(key);
-    ctx.wake_connectors(|connector| belongs(connector, key));
-}
-
-fn belongs(connector: &Connector, key: &WorkspaceKey) -> bool {
-    let namespace = connector.metadata.namespace.as_deref().unwrap_or_default();
-    connector.spec.workspace_ref.key(namespace) == *key
+    ctx.wake_connectors(&Link::Workspace(key.clone()));
 }
 
 /// Writes what is said, and leaves to the claims what belongs to the claims: they are written by others all the time.

@@ -20,6 +20,18 @@ pub enum AnyWorkspace {
     Namespaced(Box<Workspace>),
 }
 
+impl From<Workspace> for AnyWorkspace {
+    fn from(object: Workspace) -> Self {
+        Self::Namespaced(Box::new(object))
+    }
+}
+
+impl From<ClusterWorkspace> for AnyWorkspace {
+    fn from(object: ClusterWorkspace) -> Self {
+        Self::Cluster(Box::new(object))
+    }
+}
+
 impl AnyWorkspace {
     /// Reads the workspace from the API server; none if it is not there.
     ///

@@ -11,7 +11,7 @@ use super::plan::{Listed, Observed};
 use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
 use crate::controller::{Blocked, Context, Error, Reason, secret};
-use crate::crd::{ClaimKind, RECONCILE_ANNOTATION, WorkspaceKey};
+use crate::crd::{ClaimKind, Connector, RECONCILE_ANNOTATION, Scan, WorkspaceKey};
 use crate::remote::{Budget, Fault, FaultKind, Purpose, Remote};
 
 /// The wait after a list that brought nothing.
@@ -210,18 +210,12 @@ fn fault_of(workspace: &AnyWorkspace, ctx: &Context, fault: &Fault) -> Blocked {
 /// Claims whose owner is gone: its finalizer was forced off, or its Scan deleted. What they made may be at the API.
 fn orphans(workspace: &AnyWorkspace, ctx: &Context) -> Vec<String> {
     let lives = |kind, uid: &str| match kind {
-        ClaimKind::Connector => {
-            ctx.caches.connectors.state().iter().any(|it| uid_of(it.as_ref()) == Some(uid))
-        }
-        ClaimKind::Scan => ctx.caches.scans.state().iter().any(|it| uid_of(it.as_ref()) == Some(uid)),
+        ClaimKind::Connector => ctx.index.lives::<Connector>(uid),
+        ClaimKind::Scan => ctx.index.lives::<Scan>(uid),
     };
     let claims = workspace.status().claims;
     let gone = claims
         .iter()
         .filter(|claim| !lives(claim.kind, &claim.uid) && ctx.known_for(&claim.nonce) > ORPHANED_AFTER);
     gone.map(|claim| claim.nonce.clone()).collect()
-}
-
-fn uid_of<K: kube::Resource<DynamicType = ()>>(object: &K) -> Option<&str> {
-    object.meta().uid.as_deref()
 }

@@ -1,0 +1,237 @@
+//! The watches and their caches: one of each a kind and scope, the scope being the whole cluster or one of the namespaces that
+//! the operator is held to. What no reconcile reads is dropped before it is kept. A watch that is interrupted says so once,
+//! is not ready until it goes on, and goes on by itself.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::context::{Context, Guarded};
+use super::index::{Index, Linked, ObjectKey};
+use crate::telemetry::{Health, Watching};
+
+/// `kubectl apply` keeps the whole object once more in it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Where objects are watched: a namespace, or everywhere.
+pub type Scope = Option<String>;
+
+/// The watched objects of one kind, as they were last heard of, and the way to wake them. Nothing irreversible is decided
+/// from them.
+pub struct Objects<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    scopes: BTreeMap<Scope, (Store<Guarded<K>>, Waker<K>)>,
+}
+
+type Waker<K> = UnboundedSender<ObjectRef<Guarded<K>>>;
+
+/// What a controller of one kind and scope runs on.
+pub(super) struct Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// The objects.
+    pub cache: Store<Guarded<K>>,
+    /// Those in which something changed that a reconcile reads.
+    pub events: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
+    /// Those that something else concerns.
+    pub woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+}
+
+impl<K> Objects<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    fn scope(&self, namespace: &str) -> Option<&(Store<Guarded<K>>, Waker<K>)> {
+        self.scopes.get(&None).or_else(|| self.scopes.get(&Some(namespace.to_owned())))
+    }
+
+    /// An object as it was last heard of.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Guarded<K>>> {
+        self.scope(&key.namespace)?.0.get(&reference(key))
+    }
+
+    /// Has an object looked at soon.
+    pub fn wake(&self, key: &ObjectKey) {
+        if let Some((_, woken)) = self.scope(&key.namespace) {
+            // A closed channel means that the operator is stopping.
+            let _ = woken.unbounded_send(reference(key));
+        }
+    }
+}
+
+fn reference<K: Resource<DynamicType = ()>>(key: &ObjectKey) -> ObjectRef<Guarded<K>> {
+    let reference = ObjectRef::new(&key.name);
+    if key.namespace.is_empty() { reference } else { reference.within(&key.namespace) }
+}
+
+/// What every watch is opened with.
+pub(super) struct Opener {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// Where.
+    pub scopes: Vec<Scope>,
+    /// Fed by every watch.
+    pub index: Arc<Index>,
+    /// Told how every watch is.
+    pub health: Arc<Health>,
+}
+
+impl Opener {
+    /// Opens the watches of a namespaced kind. `gone` hears of what went.
+    pub(super) fn namespaced<K>(
+        &self,
+        gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
+    ) -> (Objects<K>, Vec<Watch<K>>)
+    where
+        K: Linked<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.open(&self.scopes, |scope| api(&self.client, scope), gone)
+    }
+
+    /// Opens the watch of a cluster-scoped kind: none where the operator is held to namespaces.
+    pub(super) fn cluster<K>(
+        &self,
+        gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
+    ) -> (Objects<K>, Vec<Watch<K>>)
+    where
+        K: Linked + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let everywhere: &[Scope] = if self.scopes.contains(&None) { &[None] } else { &[] };
+        self.open(everywhere, |_| Api::all(self.client.clone()), gone)
+    }
+
+    fn open<K>(
+        &self,
+        scopes: &[Scope],
+        api: impl Fn(&Scope) -> Api<Guarded<K>>,
+        gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
+    ) -> (Objects<K>, Vec<Watch<K>>)
+    where
+        K: Linked + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let mut objects = Objects { scopes: BTreeMap::new() };
+        let mut watches = Vec::new();
+        for scope in scopes {
+            let (cache, writer) = reflector::store();
+            let (waker, woken) = unbounded();
+            let watching = self.watching::<K>(scope);
+            let (index, scope_of_index, gone) = (Arc::clone(&self.index), scope.clone(), gone.clone());
+            let events = watcher(api(scope), watcher::Config::default())
+                .default_backoff()
+                .modify(|object| strip(object.meta_mut()))
+                .reflect(writer)
+                .inspect(move |event| {
+                    heard(&watching, event);
+                    if let Ok(event) = event {
+                        index.heed(scope_of_index.as_deref(), event).iter().for_each(|key| gone(key));
+                    }
+                })
+                .touched_objects()
+                .predicate_filter(noteworthy::<K>, kube::runtime::PredicateConfig::default())
+                .boxed();
+            objects.scopes.insert(scope.clone(), (cache.clone(), waker));
+            watches.push(Watch { cache, events, woken });
+        }
+        (objects, watches)
+    }
+
+    fn watching<K: Resource<DynamicType = ()>>(&self, scope: &Scope) -> Watching {
+        self.health.watching(&K::kind(&()), scope.clone())
+    }
+
+    /// Watches the metadata of Secrets, and says which of them changed. Contents are read by name where they are needed.
+    pub(super) fn secrets(&self) -> Vec<BoxStream<'static, Result<ObjectKey, watcher::Error>>> {
+        // Helm keeps its releases in Secrets, large and many; the server leaves them out.
+        let config = watcher::Config::default().fields("type!=helm.sh/release.v1");
+        let open = |scope| {
+            let watching = self.watching::<Secret>(scope);
+            let api: Api<PartialObjectMeta<Secret>> = api(&self.client, scope);
+            watcher(api, config.clone())
+                .default_backoff()
+                .inspect(move |event| heard(&watching, event))
+                .touched_objects()
+                .map_ok(|secret| ObjectKey {
+                    namespace: secret.metadata.namespace.unwrap_or_default(),
+                    name: secret.metadata.name.unwrap_or_default(),
+                })
+                .boxed()
+        };
+        self.scopes.iter().map(open).collect()
+    }
+}
+
+/// The API of a namespaced kind in that scope.
+pub(super) fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Heeds changed Secrets until the watches end.
+pub(super) async fn heed_secrets(
+    changes: Vec<BoxStream<'static, Result<ObjectKey, watcher::Error>>>,
+    ctx: Arc<Context>,
+) {
+    let mut changes = futures::stream::select_all(changes);
+    while let Some(change) = changes.next().await {
+        if let Ok(key) = change {
+            ctx.secret_changed(key);
+        }
+    }
+}
+
+fn heard<E>(watching: &Watching, event: &Result<watcher::Event<E>, watcher::Error>) {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match event {
+        // A list that was only begun says nothing of whether it can be read.
+        Ok(watcher::Event::Init) => {}
+        Ok(watcher::Event::InitDone) => watching.filled(),
+        Ok(_) => watching.goes_on(),
+        Err(error) => {
+            let refused = matches!(error, InitialListFailed(kube::Error::Api(status))
+                | WatchStartFailed(kube::Error::Api(status))
+                | WatchFailed(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404));
+            watching.failed(error, refused);
+        }
+    }
+}
+
+/// Drops what no reconcile reads, and what costs more memory than all the rest.
+fn strip(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// A digest of what a reconcile reads of an object, without its status: our own status writes wake nobody.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of a predicate")]
+fn noteworthy<K: Resource<DynamicType = ()>>(object: &Guarded<K>) -> Option<u64> {
+    let meta = object.meta();
+    let mut hasher = DefaultHasher::new();
+    (&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), &meta.finalizers, &meta.annotations)
+        .hash(&mut hasher);
+    object.0.is_err().hash(&mut hasher);
+    Some(hasher.finish())
+}
