@@ -11,6 +11,7 @@ pub mod cache;
 mod cluster;
 mod error;
 pub mod figures;
+pub mod ledger;
 mod operator;
 mod parts;
 pub mod pii;
