@@ -7,6 +7,14 @@ pub(crate) fn nonce() -> String {
     format!("{:032x}", draw())
 }
 
+/// A part of something, from nothing to all but all of it: what spreads those out who were told the same time.
+pub(crate) fn part() -> f64 {
+    // 53 bits are what the number holds.
+    #[expect(clippy::cast_precision_loss, reason = "both fit")]
+    let part = (draw() >> 75) as f64 / (1_u64 << 53) as f64;
+    part
+}
+
 #[cfg(not(test))]
 fn draw() -> u128 {
     rand::rng().random()
@@ -34,6 +42,13 @@ pub(crate) mod seeded {
     /// Draws from here on what this seed gives.
     pub(crate) fn begin(seed: u64) {
         SOURCE.set(Some(SmallRng::seed_from_u64(seed)));
+    }
+
+    #[test]
+    fn a_part_is_less_than_the_whole() {
+        let parts = (0..1000).map(|_| super::part()).collect::<Vec<_>>();
+        assert!(parts.iter().all(|part| (0.0..1.0).contains(part)));
+        assert!(parts.iter().any(|part| *part < 0.1) && parts.iter().any(|part| *part > 0.9));
     }
 
     #[test]

@@ -1,38 +1,83 @@
-//! Writes claims into a workspace's status, guarded by its resourceVersion. One writer at a time in this process; other
-//! replicas are held off by the guard.
+//! Writes claims into a workspace's status, guarded by its resourceVersion. One writer at a time in this process, which
+//! writes for all that wait at once; other replicas are held off by the guard.
 
-use super::ledger::{self, Denied};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{MutexGuard, oneshot};
+use tokio::time::Instant;
+
+use super::ledger::{self, Denied, Slots};
+use super::turns::{self, Turns, Wish};
 use super::workspace::AnyWorkspace;
 use super::{Context, Error};
-use crate::crd::{Claim, WorkspaceKey};
+use crate::crd::{Claim, ClaimKind, WorkspaceKey, WorkspaceStatus};
 
-/// Opens a claim, and gives the workspace as it is then with the claim's nonce.
+/// How often one write is begun anew that somebody else came before.
+const ATTEMPTS: usize = 4;
+/// Most changes in one write.
+const BATCH: usize = 128;
+
+/// The one in this process who writes a workspace's claims.
+#[derive(Default)]
+pub struct ClaimWriter {
+    waiting: Mutex<Vec<Asked>>,
+    /// The workspace as it was last written: the guard tells when it is another one by now.
+    written: tokio::sync::Mutex<Option<Arc<AnyWorkspace>>>,
+    turns: Mutex<Turns>,
+}
+
+/// A claim that was opened.
+pub(super) struct Opened {
+    /// The workspace with it.
+    pub workspace: Arc<AnyWorkspace>,
+    /// Its nonce.
+    pub nonce: String,
+    /// Not later than when it was written.
+    pub since: Instant,
+}
+
+struct Asked {
+    change: Change,
+    reply: oneshot::Sender<Result<Reply, Error>>,
+}
+
+enum Change {
+    Open(Box<Claim>, Wish),
+    Close(String),
+}
+
+enum Reply {
+    Opened(Opened),
+    Denied(Denied),
+    /// The workspace without the claim; none if it is gone.
+    Closed(Option<Arc<AnyWorkspace>>),
+}
+
+/// Opens a claim for an object that was made at `created`, and gives the workspace as it is then.
 ///
 /// # Errors
 /// When Kubernetes does not answer. That there is no claim to be had is a [`Denied`].
 pub(super) async fn open(
     mut claim: Claim,
+    created: Option<Timestamp>,
     key: &WorkspaceKey,
     ctx: &Context,
-) -> Result<Result<(AnyWorkspace, String), Denied>, Error> {
+) -> Result<Result<Opened, Denied>, Error> {
     if claim.nonce.is_empty() {
         claim.nonce = crate::chance::nonce();
     }
-    let nonce = claim.nonce.clone();
-    let writer = ctx.claim_writer(key);
-    let _alone = writer.lock().await;
-    let Some(workspace) = AnyWorkspace::read(&ctx.client, key).await? else {
-        return Ok(Err(Denied::Conflict));
+    let wish = Wish {
+        namespace: claim.namespace.clone(),
+        created: created.unwrap_or(claim.claimed_at),
+        uid: claim.uid.clone(),
     };
-    let limit = workspace.access().rate_limits.creates_per_hour;
-    let mut status = workspace.status();
-    if let Err(denied) = ledger::open(&mut status, claim, limit, crate::clock::now()) {
-        return Ok(Err(denied));
-    }
-    match workspace.write_status(&ctx.client, status).await {
-        Ok(written) => Ok(Ok((written, nonce))),
-        Err(Error::Conflict { .. }) => Ok(Err(Denied::Conflict)),
-        Err(error) => Err(error),
+    match ctx.claim_writer(key).submit(Change::Open(Box::new(claim), wish), key, ctx).await? {
+        Reply::Opened(opened) => Ok(Ok(opened)),
+        Reply::Denied(denied) => Ok(Err(denied)),
+        Reply::Closed(_) => Ok(Err(Denied::Conflict)),
     }
 }
 
@@ -44,14 +89,206 @@ pub(super) async fn close(
     nonce: &str,
     key: &WorkspaceKey,
     ctx: &Context,
-) -> Result<Option<AnyWorkspace>, Error> {
-    let writer = ctx.claim_writer(key);
-    let _alone = writer.lock().await;
+) -> Result<Option<Arc<AnyWorkspace>>, Error> {
     ctx.claims_seen.lock().remove(nonce);
-    let Some(workspace) = AnyWorkspace::read(&ctx.client, key).await? else { return Ok(None) };
-    let mut status = workspace.status();
-    if !ledger::close(&mut status, nonce) {
-        return Ok(Some(workspace));
+    match ctx.claim_writer(key).submit(Change::Close(nonce.to_owned()), key, ctx).await? {
+        Reply::Closed(workspace) => Ok(workspace),
+        Reply::Opened(_) | Reply::Denied(_) => Err(Error::Conflict { what: "the workspace" }),
     }
-    workspace.write_status(&ctx.client, status).await.map(Some)
+}
+
+impl ClaimWriter {
+    /// Keeps this process's other writes of the same status apart from those of the claims.
+    pub(super) async fn lock(&self) -> MutexGuard<'_, Option<Arc<AnyWorkspace>>> {
+        self.written.lock().await
+    }
+
+    /// When that object's turn to create comes, as far as it has to wait for one.
+    pub(super) fn turn(&self, uid: &str) -> Option<Timestamp> {
+        self.turns.lock().of(uid)
+    }
+
+    /// Looks again whose turn it is, wakes those that were told another time, and says how many creates are left.
+    pub(super) fn review(&self, workspace: &AnyWorkspace, ctx: &Context) -> u32 {
+        let status = workspace.status();
+        let limit = workspace.access().rate_limits.creates_per_hour;
+        let slots = Slots::new(&status.creates, limit, crate::clock::now());
+        let wishes = turns::wishes(&workspace.key(), &status.claims, ctx);
+        let mut turns = self.turns.lock();
+        if !wishes.is_empty() || !turns.is_empty() {
+            turns.review(wishes, &HashSet::new(), &slots, Instant::now());
+            turns::wake(&workspace.key(), &turns, ctx);
+        }
+        slots.free()
+    }
+
+    async fn submit(&self, change: Change, key: &WorkspaceKey, ctx: &Context) -> Result<Reply, Error> {
+        let (reply, mut answer) = oneshot::channel();
+        self.waiting.lock().push(Asked { change, reply });
+        let mut written = self.written.lock().await;
+        loop {
+            // Whoever wrote before may have done this one too.
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(Error::Conflict { what: "the workspace" });
+                }
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let batch = {
+                let mut waiting = self.waiting.lock();
+                let most = waiting.len().min(BATCH);
+                waiting.drain(..most).collect::<Vec<_>>()
+            };
+            self.write(batch, &mut written, key, ctx).await;
+        }
+    }
+
+    /// One guarded write for all of `batch`, and a reply to each.
+    async fn write(
+        &self,
+        batch: Vec<Asked>,
+        written: &mut Option<Arc<AnyWorkspace>>,
+        key: &WorkspaceKey,
+        ctx: &Context,
+    ) {
+        let (changes, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|asked| (asked.change, asked.reply)).unzip();
+        let outcome = self.commit(&changes, written, key, ctx).await;
+        if outcome.is_err() {
+            *written = None;
+        }
+        match outcome {
+            Ok(answers) => {
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    // Whoever went away meanwhile finds the claim open.
+                    let _ = reply.send(Ok(answer));
+                }
+            }
+            Err(error) => {
+                let mut error = Some(error);
+                for reply in replies {
+                    let error = error.take().unwrap_or(Error::Conflict { what: "the workspace" });
+                    let _ = reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        changes: &[Change],
+        written: &mut Option<Arc<AnyWorkspace>>,
+        key: &WorkspaceKey,
+        ctx: &Context,
+    ) -> Result<Vec<Reply>, Error> {
+        for _ in 0..ATTEMPTS {
+            let base = match written.take() {
+                Some(base) => base,
+                None => match ctx.read_workspace(key).await? {
+                    Some(base) => Arc::new(base),
+                    None => return Ok(changes.iter().map(Change::without_a_workspace).collect()),
+                },
+            };
+            if !ctx.leadership.leads() {
+                return Err(Error::NotLeading);
+            }
+            let since = Instant::now();
+            let mut status = base.status();
+            let denied = self.apply(changes, &base, &mut status, ctx);
+            let after = if status == base.status() {
+                base
+            } else {
+                match AnyWorkspace::clone(&base).write_status(&ctx.client, status).await {
+                    Ok(after) => Arc::new(after),
+                    // What was written last is not what is there: read it.
+                    Err(Error::Conflict { .. }) => continue,
+                    Err(error) if error.is_not_found() => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            *written = Some(Arc::clone(&after));
+            let answers = changes.iter().zip(denied);
+            return Ok(answers.map(|(change, denied)| change.answer(denied, &after, since)).collect());
+        }
+        Ok(changes.iter().map(Change::without_a_workspace).collect())
+    }
+
+    /// Carries the changes out on `status`: first what is closed, then what is opened, in the order of the turns.
+    fn apply(
+        &self,
+        changes: &[Change],
+        base: &AnyWorkspace,
+        status: &mut WorkspaceStatus,
+        ctx: &Context,
+    ) -> Vec<Option<Denied>> {
+        let now = crate::clock::now();
+        for change in changes {
+            if let Change::Close(nonce) = change {
+                ledger::close(status, nonce);
+            }
+        }
+        let limit = base.access().rate_limits.creates_per_hour;
+        let asking = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Open(claim, wish) if claim.kind == ClaimKind::Connector => Some(wish.clone()),
+                _ => None,
+            })
+            .collect::<Vec<_>>();
+        let mut turns = self.turns.lock();
+        if !asking.is_empty() {
+            let ids = asking.iter().map(|wish| wish.uid.clone()).collect::<HashSet<_>>();
+            let mut wishes = turns::wishes(&base.key(), &status.claims, ctx);
+            wishes.retain(|wish| !ids.contains(&wish.uid));
+            wishes.extend(asking);
+            turns.review(wishes, &ids, &Slots::new(&status.creates, limit, now), Instant::now());
+        }
+        changes
+            .iter()
+            .map(|change| {
+                let Change::Open(claim, _) = change else { return None };
+                let renewed = status.claims.iter().any(|open| open.nonce == claim.nonce);
+                if claim.kind == ClaimKind::Connector
+                    && !renewed
+                    && let Some(free_at) = turns.of(&claim.uid)
+                {
+                    return Some(Denied::NoSlot { free_at });
+                }
+                // The lease begins with this write, and not with the wait for it.
+                let claim = Claim { claimed_at: now, ..Claim::clone(claim) };
+                let opened = ledger::open(status, claim, limit, now);
+                if opened.is_ok() {
+                    turns.took(&change.uid());
+                }
+                opened.err()
+            })
+            .collect()
+    }
+}
+
+impl Change {
+    fn uid(&self) -> String {
+        match self {
+            Self::Open(claim, _) => claim.uid.clone(),
+            Self::Close(_) => String::new(),
+        }
+    }
+
+    fn answer(&self, denied: Option<Denied>, workspace: &Arc<AnyWorkspace>, since: Instant) -> Reply {
+        match (self, denied) {
+            (_, Some(denied)) => Reply::Denied(denied),
+            (Self::Open(claim, _), None) => {
+                Reply::Opened(Opened { workspace: Arc::clone(workspace), nonce: claim.nonce.clone(), since })
+            }
+            (Self::Close(_), None) => Reply::Closed(Some(Arc::clone(workspace))),
+        }
+    }
+
+    fn without_a_workspace(&self) -> Reply {
+        match self {
+            Self::Open(..) => Reply::Denied(Denied::Conflict),
+            Self::Close(_) => Reply::Closed(None),
+        }
+    }
 }

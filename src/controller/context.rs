@@ -12,6 +12,8 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bulkhead::Bulkhead;
+use super::claims::ClaimWriter;
 use super::index::{Index, Link, ObjectKey};
 use super::registry::Registry;
 use super::watches::{Objects, Scope};
@@ -77,7 +79,11 @@ pub struct Context {
     /// Claims found open, with the time of first sight; W is counted on our own clock.
     pub claims_seen: Mutex<HashMap<String, Instant>>,
     /// One writer at a time for each workspace's claims, so that they do not refuse each other.
-    pub claim_writers: Mutex<HashMap<WorkspaceKey, Arc<tokio::sync::Mutex<()>>>>,
+    pub claim_writers: Mutex<HashMap<WorkspaceKey, Arc<ClaimWriter>>>,
+    /// Seats of the Connectors' reconciles, by credential.
+    pub connector_seats: Bulkhead,
+    /// Seats of the Scans' reconciles, by credential.
+    pub scan_seats: Bulkhead,
     /// Ids that this process put down and that the caches may not show yet.
     pub owned: Mutex<HashMap<String, String>>,
     /// Takes the requests to every API instead of the network.
@@ -120,6 +126,8 @@ impl Context {
             started: Instant::now(),
             claims_seen: Mutex::default(),
             claim_writers: Mutex::default(),
+            connector_seats: Bulkhead::default(),
+            scan_seats: Bulkhead::default(),
             owned: Mutex::default(),
             #[cfg(test)]
             in_process: None,
@@ -132,8 +140,8 @@ impl Context {
         self.claims_seen.lock().entry(nonce.to_owned()).or_insert_with(Instant::now).elapsed()
     }
 
-    /// The lock under which a workspace's claims are written by this process.
-    pub fn claim_writer(&self, key: &WorkspaceKey) -> Arc<tokio::sync::Mutex<()>> {
+    /// The one who writes a workspace's claims in this process.
+    pub fn claim_writer(&self, key: &WorkspaceKey) -> Arc<ClaimWriter> {
         Arc::clone(self.claim_writers.lock().entry(key.clone()).or_default())
     }
 

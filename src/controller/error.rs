@@ -39,6 +39,12 @@ impl Error {
         }
     }
 
+    /// Whether what it was about is not there.
+    pub fn is_not_found(&self) -> bool {
+        let Self::Kubernetes { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if status.code == 404)
+    }
+
     /// How metrics call it.
     pub fn class(&self) -> &'static str {
         match self {

@@ -24,7 +24,8 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    fn of(meta: &ObjectMeta) -> Self {
+    /// That of an object.
+    pub fn of(meta: &ObjectMeta) -> Self {
         Self {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::{Claim, ClaimKind, CreateBucket, WorkspaceStatus};
+use crate::remote::Fault;
 
 /// How long after its claim a POST may still be begun.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
@@ -19,7 +20,8 @@ pub(super) const SETTLED_AFTER: Duration =
 
 /// Most claims that are open in one workspace. The schema allows as many.
 const OPEN_LIMIT: usize = 256;
-const HOUR_SECONDS: i64 = 3600;
+/// How long a minute's creates count: until its last second has left the hour.
+const BUCKET_SECONDS: i64 = 3600 + 60;
 
 /// Why a claim was not given.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +42,8 @@ pub(super) enum Denied {
     TooManyOpen,
     /// Somebody else wrote the workspace at the same time.
     Conflict,
+    /// What the claim is for could not be sent now.
+    NoRequest(Fault),
 }
 
 /// Opens `claim`, with a slot of the hour for a create. A claim of the same nonce is renewed, without another slot.
@@ -86,16 +90,66 @@ pub(super) fn of<'a>(status: &'a WorkspaceStatus, kind: ClaimKind, uid: &str) ->
     status.claims.iter().find(|claim| claim.kind == kind && claim.uid == uid)
 }
 
+/// The creates of an hour: which are free, and when the others will be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots<'a> {
+    creates: &'a [CreateBucket],
+    per_hour: u32,
+    second: i64,
+}
+
+impl<'a> Slots<'a> {
+    /// Those of a workspace with these creates in its last hour.
+    pub(super) fn new(creates: &'a [CreateBucket], per_hour: u32, now: Timestamp) -> Self {
+        Self { creates, per_hour: per_hour.max(1), second: now.as_second() }
+    }
+
+    /// How many are free now.
+    pub(super) fn free(&self) -> u32 {
+        let used = self.counted().map(|bucket| bucket.count).fold(0, u32::saturating_add);
+        self.per_hour.saturating_sub(used)
+    }
+
+    /// Until when the one after `ahead` others has to wait. None: one is free for it now.
+    ///
+    /// The free ones go first, then those that the oldest minutes give back, and then the same again an hour later.
+    pub(super) fn wait_for(&self, ahead: usize) -> Option<Timestamp> {
+        let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+        let (hours, place) = (ahead / self.per_hour, ahead % self.per_hour);
+        let free = self.free();
+        let first = if place < free {
+            if hours == 0 {
+                return None;
+            }
+            self.second - self.second.rem_euclid(60)
+        } else {
+            // More may be used than the limit allows: the limit can have been lowered.
+            let used = self.counted().map(|bucket| bucket.count).fold(0, u32::saturating_add);
+            let mut back = (place - free).saturating_add(used.saturating_sub(self.per_hour));
+            let given_back = self.counted().find(|bucket| {
+                let found = back < bucket.count;
+                back = back.saturating_sub(bucket.count);
+                found
+            });
+            given_back.map_or(self.second, |bucket| bucket.minute.as_second()) + BUCKET_SECONDS
+        };
+        let second = first.saturating_add(i64::from(hours).saturating_mul(BUCKET_SECONDS));
+        Some(Timestamp::from_second(second).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The minutes that still count, oldest first.
+    fn counted(&self) -> impl Iterator<Item = &'a CreateBucket> {
+        let second = self.second;
+        self.creates.iter().filter(move |bucket| second - bucket.minute.as_second() < BUCKET_SECONDS)
+    }
+}
+
 fn take_slot(creates: &mut Vec<CreateBucket>, per_hour: u32, now: Timestamp) -> Result<(), Denied> {
-    let second = now.as_second();
-    creates.retain(|bucket| second - bucket.minute.as_second() < HOUR_SECONDS + 60);
-    let used = creates.iter().map(|bucket| bucket.count).fold(0, u32::saturating_add);
-    if used >= per_hour {
-        // A bucket counts until its last second has left the hour.
-        let oldest = creates.first().map_or(second, |bucket| bucket.minute.as_second());
-        let free_at = Timestamp::from_second(oldest + HOUR_SECONDS + 60).unwrap_or(now);
+    if let Some(free_at) = Slots::new(creates, per_hour, now).wait_for(0) {
         return Err(Denied::NoSlot { free_at });
     }
+    let second = now.as_second();
+    creates.retain(|bucket| second - bucket.minute.as_second() < BUCKET_SECONDS);
     let minute = second - second.rem_euclid(60);
     match creates.iter_mut().find(|bucket| bucket.minute.as_second() == minute) {
         Some(bucket) => bucket.count += 1,
@@ -173,5 +227,32 @@ mod tests {
         let scan = Claim { kind: ClaimKind::Scan, ..claim("s", "conn-1") };
         open(&mut status, scan, 0, at(0)).unwrap();
         assert!(status.creates.is_empty());
+    }
+
+    #[test]
+    fn those_who_wait_are_told_the_time_at_which_their_place_is_free() {
+        let minute = |n: i64| 1_799_999_940 + n * 60;
+        let bucket = |n, count| CreateBucket { minute: Timestamp::from_second(minute(n)).unwrap(), count };
+        let used = [bucket(0, 2), bucket(10, 1)];
+        let slots = Slots::new(&used, 4, Timestamp::from_second(minute(20) + 7).unwrap());
+        assert_eq!(slots.free(), 1);
+        let told = [0, 1, 2, 3, 4, 5, 7, 8]
+            .map(|ahead| slots.wait_for(ahead).map(|at| (at.as_second() - minute(0)) / 60));
+        let hour = 61;
+        assert_eq!(
+            told,
+            [
+                None,
+                Some(hour),
+                Some(hour),
+                Some(10 + hour),
+                Some(20 + hour),
+                Some(2 * hour),
+                Some(10 + 2 * hour),
+                Some(20 + 2 * hour)
+            ]
+        );
+        let lowered = Slots::new(&used, 1, Timestamp::from_second(minute(20)).unwrap());
+        assert_eq!(lowered.wait_for(0).unwrap().as_second(), minute(10 + hour), "two have to go first");
     }
 }

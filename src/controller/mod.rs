@@ -1,6 +1,7 @@
 //! One folder per kind, each with its observe, plan and act; beside them what they share.
 
 mod blocked;
+mod bulkhead;
 mod claims;
 mod conditions;
 mod connector;
@@ -15,6 +16,7 @@ mod registry;
 mod run;
 mod scan;
 mod secret;
+mod turns;
 mod watches;
 mod workspace;
 mod writes;

@@ -57,10 +57,8 @@ impl Fault {
 
 impl From<Full> for Fault {
     fn from(full: Full) -> Self {
-        let message = format!(
-            "the workspace's rate limits leave no request for {}",
-            crate::duration::format(full.retry_after.max(Duration::from_secs(1)))
-        );
+        // Without the time, which is another one each time that it is asked: conditions must not move with it.
+        let message = "the workspace's rate limits leave no request at the moment".to_owned();
         Self { kind: FaultKind::NoPlace, message, retry_after: Some(full.retry_after) }
     }
 }

@@ -1,37 +1,41 @@
-//! What the operator knows of an API and how it asks it: one [`Remote`] a credential, with its client, its budget and what
-//! was last seen. Nothing here knows of Kubernetes objects.
+//! What the operator knows of an API and how it asks it: one [`Remote`] a credential, with its client, its budget, its
+//! circuits and what was last seen. Nothing here knows of Kubernetes objects.
 
 mod budget;
+mod caller;
+mod circuit;
 mod fault;
 mod observations;
 mod permit;
+mod purpose;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use connectors_api::client::{Answer, ListLimits, ListQuery};
-use connectors_api::wire::{
-    ConnectorCreated, ConnectorDetail, ConnectorId, ConnectorItem, CreateConnector, ScanId, ScanRead,
-    ScanStarted, StartScan, TestOutcome,
-};
-use connectors_api::{Client, Error, ErrorKind};
+use connectors_api::Client;
+use connectors_api::client::{ListLimits, ListQuery};
+use connectors_api::wire::{ConnectorId, ConnectorItem};
 use tokio::time::Instant;
 
 use crate::telemetry::Metrics;
 
-pub use budget::{Budget, Full, Purpose};
+pub use budget::{Budget, Full, Gauges, Reservation};
+pub use caller::{Caller, Ticket};
+pub use circuit::Circuits;
 pub use fault::{Fault, FaultKind};
 pub use observations::{Alarm, Changes, Observation, Observations, Sight};
 pub use permit::PermittedEndpoints;
+pub use purpose::{Asker, Meter, Purpose, Standing};
 
-/// How long nothing is sent after a 429 that does not say.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a list that is begun waits for the place of its next page: begun anew it would wait longer.
+const PAGE_PATIENCE: Duration = Duration::from_mins(3);
 
 /// One credential at one endpoint.
 pub struct Remote {
     client: Client,
     budget: Budget,
+    circuits: Circuits,
     seen: Observations,
     credential: String,
     metrics: Arc<Metrics>,
@@ -54,12 +58,19 @@ pub struct Listing {
     pub alarm: Option<Alarm>,
 }
 
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
 impl Remote {
     /// A credential's remote, of which nothing is known yet.
     pub fn new(client: Client, budget: Budget, credential: String, metrics: Arc<Metrics>) -> Self {
         Self {
             client,
             budget,
+            circuits: Circuits::default(),
             seen: Observations::default(),
             credential,
             metrics,
@@ -83,11 +94,31 @@ impl Remote {
         self.budget.poll_interval(wished, self.pages.load(Ordering::Relaxed))
     }
 
-    /// A complete list that was begun after this call: read now, or shared with others who asked before it began.
+    /// The credential's budget.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What the API refuses to this credential.
+    pub fn circuits(&self) -> &Circuits {
+        &self.circuits
+    }
+
+    /// Asks on behalf of an object.
+    pub fn for_object(&self, asker: Asker) -> Caller<'_> {
+        Caller::new(self, asker)
+    }
+
+    /// A complete list for a poll.
     ///
     /// # Errors
-    /// When a page cannot be read, or the pages do not make a complete list.
-    pub async fn list(&self, purpose: Purpose) -> Result<Listing, Fault> {
+    /// Those of [`Caller::list`].
+    pub async fn poll(&self) -> Result<Listing, Fault> {
+        let asker = Asker { object: "poll".to_owned(), ..Asker::default() };
+        self.list(&asker, Purpose::Poll).await
+    }
+
+    async fn list(&self, asker: &Asker, purpose: Purpose) -> Result<Listing, Fault> {
         let asked = Instant::now();
         let mut last = self.listing.lock().await;
         if let Some(listing) = last.as_ref().filter(|listing| listing.begun >= asked) {
@@ -97,11 +128,11 @@ impl Remote {
         let mut items = Vec::new();
         let mut pages = self.client.pages(ListQuery::default(), ListLimits::default());
         while !pages.is_done() {
-            let place = self.budget.take(purpose).await?;
+            let patience = (pages.count() > 0).then_some(PAGE_PATIENCE);
+            let ticket = self.ticket("list", asker, purpose, patience).await?;
             let page = pages.next().await;
-            drop(place);
-            self.count("list", page.as_ref().err());
-            items.extend(page.map_err(|error| self.fault(&error))?.unwrap_or_default());
+            let counters = pages.rate_limit();
+            items.extend(self.answered(ticket, page.map(|page| (page, counters)))?.unwrap_or_default());
         }
         if let Some(why) = pages.incomplete() {
             // Nothing may be concluded from what it lacks, so it is no list at all.
@@ -115,101 +146,25 @@ impl Remote {
         Ok(listing)
     }
 
-    /// Reads one connector.
-    ///
-    /// # Errors
-    /// [`FaultKind::NotFound`] when the API does not know it, and whatever else goes wrong.
-    pub async fn read(&self, id: &ConnectorId) -> Result<ConnectorDetail, Fault> {
-        let begun = Instant::now();
-        let detail = self.ask("read", |client| async move { client.get(id).await }).await?;
-        if detail.id != *id {
-            let message = format!("the API answers with {} to a read of {id}", detail.id);
-            return Err(Fault { kind: FaultKind::NoAnswer, message, retry_after: None });
-        }
-        self.seen.apply_read(begun, &detail);
-        Ok(detail)
-    }
-
-    /// Creates a connector. Sent once; never again by anything below this.
-    ///
-    /// # Errors
-    /// See [`Fault::had_no_effect`].
-    pub async fn create(&self, request: &CreateConnector) -> Result<ConnectorCreated, Fault> {
-        self.ask("create", |client| async move { client.create(request).await }).await
-    }
-
-    /// Deletes a connector.
-    ///
-    /// # Errors
-    /// [`FaultKind::NotFound`] when it is not there any more, and whatever else goes wrong.
-    pub async fn delete(&self, id: &ConnectorId) -> Result<(), Fault> {
-        self.ask("delete", |client| async move { client.delete(id).await }).await.map(|_| ())
-    }
-
-    /// Tests a connector's connection.
-    ///
-    /// # Errors
-    /// When the test could not run. One that ran and failed is an answer.
-    pub async fn test(&self, id: &ConnectorId) -> Result<TestOutcome, Fault> {
-        self.ask("test", |client| async move { client.test(id).await }).await
-    }
-
-    /// Starts a scan. Sent once; never again by anything below this.
-    ///
-    /// # Errors
-    /// See [`Fault::had_no_effect`].
-    pub async fn start_scan(&self, id: &ConnectorId, request: &StartScan) -> Result<ScanStarted, Fault> {
-        self.ask("start_scan", |client| async move { client.start_scan(id, request).await }).await
-    }
-
-    /// Reads a scan.
-    ///
-    /// # Errors
-    /// [`FaultKind::NotFound`] also where the API has no such route.
-    pub async fn scan(&self, id: &ScanId) -> Result<ScanRead, Fault> {
-        self.ask("read_scan", |client| async move { client.get_scan(id).await }).await
-    }
-
     /// Forgets a connector that is confirmed gone.
     pub fn forget(&self, id: &ConnectorId) {
         self.seen.forget(id);
     }
+}
 
-    /// One request, with a place in the budget for as long as it takes.
-    async fn ask<T, F>(&self, route: &'static str, request: impl FnOnce(Client) -> F) -> Result<T, Fault>
-    where
-        F: Future<Output = Result<Answer<T>, Error>>,
-    {
-        let place = self.budget.take(Purpose::Foreground).await?;
-        let answer = request(self.client.clone()).await;
-        drop(place);
-        self.count(route, answer.as_ref().err());
-        answer.map(|answer| answer.value).map_err(|error| self.fault(&error))
-    }
+#[cfg(test)]
+pub(crate) mod tests {
+    use connectors_api::Endpoint;
+    use secrecy::SecretString;
 
-    fn count(&self, route: &'static str, error: Option<&Error>) {
-        let outcome = match error.map(|error| (error.kind(), error.status())) {
-            None => "success",
-            Some((ErrorKind::NotSent, _)) => "not_sent",
-            Some((ErrorKind::OutcomeUnknown, _)) => "outcome_unknown",
-            Some((ErrorKind::NoAnswer, _)) => "no_answer",
-            Some((ErrorKind::Unreadable, _)) => "unreadable",
-            Some((ErrorKind::Refused, Some(401))) => "401",
-            Some((ErrorKind::Refused, Some(403))) => "403",
-            Some((ErrorKind::Refused, Some(404))) => "404",
-            Some((ErrorKind::Refused, Some(409))) => "409",
-            Some((ErrorKind::Refused, Some(429))) => "429",
-            Some((ErrorKind::Refused, Some(500..))) => "5xx",
-            Some((ErrorKind::Refused, _)) => "refused",
-        };
-        self.metrics.api_request(route, outcome);
-    }
+    use super::*;
+    use crate::crd::RateLimits;
 
-    fn fault(&self, error: &Error) -> Fault {
-        let fault = Fault::from(error);
-        if fault.kind == FaultKind::RateLimited {
-            self.budget.close_for(fault.retry_after.unwrap_or(DEFAULT_PATIENCE));
-        }
-        fault
+    /// A remote at an address that nobody serves.
+    pub(crate) fn remote(metrics: &Arc<Metrics>) -> Arc<Remote> {
+        let endpoint = Endpoint::parse("http://127.0.0.1:9").unwrap();
+        let client = Client::builder(endpoint, SecretString::from("key")).without_proxies().build().unwrap();
+        let budget = Budget::new(RateLimits::default());
+        Arc::new(Remote::new(client, budget, "digest".to_owned(), Arc::clone(metrics)))
     }
 }

@@ -1,5 +1,6 @@
 //! What is counted. Every label has a bound: kinds, routes, outcomes and effects are fixed words.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,6 +9,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use super::budgets::Budgets;
+use crate::remote::Remote;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Reconcile {
@@ -37,6 +41,11 @@ struct EffectLabels {
     effect: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ClaimLabels {
+    event: &'static str,
+}
+
 /// The operator's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -45,6 +54,8 @@ pub struct Metrics {
     durations: Family<Kind, Histogram, fn() -> Histogram>,
     requests: Family<Request, Counter>,
     effects: Family<EffectLabels, Counter>,
+    claims: Family<ClaimLabels, Counter>,
+    budgets: Budgets,
     leading: Gauge,
     interrupted: Family<WatchedKind, Gauge>,
 }
@@ -69,6 +80,9 @@ impl Default for Metrics {
         );
         let effects = Family::default();
         registry.register("effects", "Effects carried out, by kind of resource and effect", effects.clone());
+        let claims = Family::default();
+        registry.register("claims", "Claims opened, and creates found again by them", claims.clone());
+        let budgets = Budgets::register(&mut registry);
         let leading = Gauge::default();
         registry.register("leading", "1 while this replica leads", leading.clone());
         let interrupted = Family::default();
@@ -77,7 +91,7 @@ impl Default for Metrics {
             "Watches of the Kubernetes API that hear nothing at the moment, by kind",
             interrupted.clone(),
         );
-        Self { registry, reconciles, durations, requests, effects, leading, interrupted }
+        Self { registry, reconciles, durations, requests, effects, claims, budgets, leading, interrupted }
     }
 }
 
@@ -98,6 +112,21 @@ impl Metrics {
         self.effects.get_or_create(&EffectLabels { kind, effect }).inc();
     }
 
+    /// A claim was `made`, or what it stood for `recovered`.
+    pub fn claim(&self, event: &'static str) {
+        self.claims.get_or_create(&ClaimLabels { event }).inc();
+    }
+
+    /// A workspace has that remote, and so many creates left in the hour.
+    pub fn watch(&self, workspace: String, remote: &Arc<Remote>, creates_left: u32) {
+        self.budgets.watch(workspace, remote, creates_left);
+    }
+
+    /// A workspace is gone.
+    pub fn forget(&self, workspace: &str) {
+        self.budgets.forget(workspace);
+    }
+
     /// Whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
@@ -110,6 +139,7 @@ impl Metrics {
 
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
+        self.budgets.read();
         let mut text = String::new();
         // Writing into a String has no way to fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
@@ -139,11 +169,14 @@ mod tests {
 
     /// Name, type and labels of every metric, as one scrape shows them once each was counted.
     fn encoded() -> Vec<String> {
-        let metrics = Metrics::default();
+        let metrics = Arc::new(Metrics::default());
         metrics.reconcile("Scan", "ok", Duration::ZERO);
         metrics.api_request("list", "success");
         metrics.effect("Scan", "start");
         metrics.interrupted_watches("Scan".to_owned(), 0);
+        metrics.claim("made");
+        let remote = crate::remote::tests::remote(&metrics);
+        metrics.watch("Workspace team/main".to_owned(), &remote, 20);
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut all = types

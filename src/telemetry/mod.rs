@@ -1,5 +1,6 @@
 //! How the operator is seen from outside: logs, metrics and health.
 
+mod budgets;
 mod health;
 mod logs;
 mod metrics;

@@ -4,16 +4,25 @@
 use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
 
-use super::observe::{Pass, Seen};
+use super::observe::{Pass, Seen, asker};
 use super::observed::Facts;
 use super::plan::{Effect, Note};
 use crate::controller::conditions::{READY, find};
+use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error, Reason};
 use crate::controller::{claims, writes};
 use crate::crd::{CONNECTOR_ANNOTATION, Connector, ConnectorStatus, FINALIZER};
-use crate::remote::{Fault, FaultKind, Purpose, Remote};
+use crate::remote::{Caller, Fault, FaultKind};
+
+/// Reasons that the workspace gives for all of its connectors.
+const OF_THE_WORKSPACE: [Reason; 5] = [
+    Reason::ApiUnavailable,
+    Reason::Forbidden,
+    Reason::RateLimited,
+    Reason::Unauthorized,
+    Reason::WorkspaceNotReady,
+];
 
 /// Carries out `effect` on the object as it was read back, and gives the object as it is then; none if it is gone.
 ///
@@ -41,6 +50,9 @@ pub(super) async fn act(
             }
             let connector = write_status(connector, *status, ctx).await?;
             say(&connector, &note, ctx).await;
+            if matches!(note, Note::Recovered(_)) {
+                ctx.metrics.claim("recovered");
+            }
             if matches!(note, Note::LostAtTheApi(_)) {
                 // What led to the lost one must not lead to it again.
                 pass.facts = Facts::default();
@@ -62,17 +74,25 @@ pub(super) async fn act(
                 .await?
         }
         Effect::List => {
-            pass.facts.listing = Some(match &seen.remote {
-                Some(remote) => remote.list(Purpose::Foreground).await,
-                None => Err(Fault::nobody_to_ask()),
-            });
+            pass.facts.listing = Some(ask(seen, ctx, async |caller| caller.list().await).await);
             connector
         }
         Effect::Claim(claim) => {
-            match claims::open(*claim, &seen.key, ctx).await? {
-                Ok((workspace, nonce)) => {
-                    pass.claimed = Some((nonce, Instant::now()));
-                    pass.workspace = Some(workspace);
+            if pass.reserved.is_none() {
+                match ask(seen, ctx, async |caller| caller.reserve_create().await).await {
+                    Ok(reserved) => pass.reserved = Some(reserved),
+                    Err(fault) => {
+                        pass.facts.denied = Some(Denied::NoRequest(fault));
+                        return Ok(Some(connector));
+                    }
+                }
+            }
+            let created = connector.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            match claims::open(*claim, created, &seen.key, ctx).await? {
+                Ok(opened) => {
+                    ctx.metrics.claim("made");
+                    pass.claimed = Some((opened.nonce, opened.since));
+                    pass.workspace = Some(opened.workspace);
                 }
                 Err(denied) => pass.facts.denied = Some(denied),
             }
@@ -86,9 +106,12 @@ pub(super) async fn act(
             connector
         }
         Effect::Create => {
-            let created = match (&seen.remote, &seen.observed.request) {
-                (Some(remote), Ok(request)) => remote.create(&request.create).await,
-                _ => Err(Fault::nobody_to_ask()),
+            let reserved = pass.reserved.take();
+            let created = match &seen.observed.request {
+                Ok(request) => {
+                    ask(seen, ctx, async |caller| caller.create(reserved, &request.create).await).await
+                }
+                Err(_) => Err(Fault::nobody_to_ask()),
             };
             if let Err(fault) = &created {
                 tracing::warn!(object = %title(&connector), error = fault.message, "create failed");
@@ -97,23 +120,23 @@ pub(super) async fn act(
             connector
         }
         Effect::Test(id) => {
-            let tested = ask(seen, async |remote| remote.test(&id).await).await;
+            let tested = ask(seen, ctx, async |caller| caller.test(&id).await).await;
             tracing::info!(object = %title(&connector), %id, connected = tested.as_ref().is_ok_and(|test| test.connected), "connection tested");
             pass.facts.tested = Some(tested);
             connector
         }
         Effect::Read(id) => {
-            pass.facts.read = Some(ask(seen, async |remote| remote.read(&id).await).await);
+            pass.facts.read = Some(ask(seen, ctx, async |caller| caller.read(&id).await).await);
             connector
         }
         Effect::Delete(id) => {
-            let deleted = ask(seen, async |remote| remote.delete(&id).await).await;
+            let deleted = ask(seen, ctx, async |caller| caller.delete(&id).await).await;
             tracing::info!(object = %title(&connector), %id, ok = deleted.is_ok(), "connector deleted at the API");
             pass.facts.deleted = Some(deleted);
             connector
         }
         Effect::ConfirmGone(id) => {
-            let read = ask(seen, async |remote| remote.read(&id).await).await;
+            let read = ask(seen, ctx, async |caller| caller.read(&id).await).await;
             pass.facts.gone = Some(match read {
                 Ok(_) => Ok(false),
                 Err(fault) if fault.kind == FaultKind::NotFound => {
@@ -166,7 +189,10 @@ pub(super) async fn write_status(
         && old.is_none_or(|old| old.status != new.status || old.reason != new.reason)
     {
         tracing::info!(object = %title(&written), ready = new.status, reason = new.reason, "{}", new.message);
-        ctx.say_ready(&written.object_ref(&()), &new).await;
+        // What is the workspace's matter is said there, once, and not by a thousand connectors.
+        if !OF_THE_WORKSPACE.iter().any(|reason| reason.as_str() == new.reason) {
+            ctx.say_ready(&written.object_ref(&()), &new).await;
+        }
     }
     Ok(written)
 }
@@ -183,11 +209,18 @@ pub(super) async fn read_back(connector: &Connector, ctx: &Context) -> Result<Op
     Ok(found.filter(|found| found.metadata.uid == connector.metadata.uid))
 }
 
-async fn ask<T>(seen: &Seen, request: impl AsyncFnOnce(&Remote) -> Result<T, Fault>) -> Result<T, Fault> {
-    match &seen.remote {
-        Some(remote) => request(remote).await,
-        None => Err(Fault::nobody_to_ask()),
+/// Asks the API on behalf of the object. Where that shows that the credential is refused, the workspace says so, once.
+async fn ask<T>(
+    seen: &Seen,
+    ctx: &Context,
+    request: impl AsyncFnOnce(Caller<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let Some(remote) = &seen.remote else { return Err(Fault::nobody_to_ask()) };
+    let answer = request(remote.for_object(asker(&seen.observed))).await;
+    if remote.circuits().turned() {
+        ctx.wake_workspace(&seen.key);
     }
+    answer
 }
 
 fn api(connector: &Connector, ctx: &Context) -> Api<Connector> {

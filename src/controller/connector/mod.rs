@@ -8,7 +8,7 @@ mod plan;
 
 use std::time::Duration;
 
-use crate::controller::{Context, Error, Leadership};
+use crate::controller::{Context, Error, Leadership, ObjectKey};
 use crate::crd::Connector;
 use observed::Observed;
 use plan::{Effect, Plan};
@@ -18,6 +18,9 @@ use observe::{Pass, Seen};
 
 /// Most effects of one pass. A create with its record, claim, test and read takes eleven.
 const STEPS: usize = 32;
+
+/// The wait for a seat, in case that nobody wakes it.
+const SEATED_AT_LAST: Duration = Duration::from_secs(30);
 
 /// Brings one Connector a pass nearer to its spec, and says when to look again.
 ///
@@ -61,6 +64,7 @@ async fn reconcile_with(
     let mut connector = cached.clone();
     let mut pass = Pass::default();
     let mut fresh = false;
+    let mut _seat = None;
     for _ in 0..STEPS {
         let mut seen = observe::observe(&connector, &mut pass, fresh, ctx).await?;
         let plan = pieces.plan(&seen.observed);
@@ -70,6 +74,16 @@ async fn reconcile_with(
             return Ok(plan.requeue);
         }
         if !fresh {
+            // While the API is slow, its connectors leave places to those of others.
+            if let Some(remote) = &seen.remote {
+                let who = ObjectKey::of(&connector.metadata);
+                let urgency = observe::urgency(&seen.observed);
+                let wake = |key: &ObjectKey| ctx.caches.connectors.wake(key);
+                _seat = ctx.connector_seats.enter(remote.credential(), urgency, who, wake);
+                if _seat.is_none() {
+                    return Ok(Some(SEATED_AT_LAST));
+                }
+            }
             // Something follows from what the caches say: decide it again on what the API server says.
             let Some(there) = act::read_back(&connector, ctx).await? else { return Ok(None) };
             (connector, fresh) = (there, true);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::desired::{Desired, InvalidSpec, sent_digest};
 use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView};
+use crate::controller::bulkhead::Urgency;
 use crate::controller::registry::Entry;
 use crate::controller::workspace::AnyWorkspace;
 use crate::controller::{Blocked, Context, Error, Link, Reason, ledger, secret};
@@ -19,7 +20,7 @@ use crate::crd::{
     ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
     ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
 };
-use crate::remote::{Listing, Remote, Sight};
+use crate::remote::{Asker, Listing, Remote, Reservation, Sight, Standing};
 
 /// Polls that may fail before what was read is not a truth any more.
 const POLLS: u32 = 3;
@@ -34,7 +35,9 @@ pub(super) struct Pass {
     /// The claim that this pass opened.
     pub claimed: Option<(String, Instant)>,
     /// The workspace as it was last read from, or written to, the API server in this pass.
-    pub workspace: Option<AnyWorkspace>,
+    pub workspace: Option<Arc<AnyWorkspace>>,
+    /// The create that is counted, and not sent yet.
+    pub reserved: Option<Reservation>,
     /// The Secret's value.
     secret: Option<Result<SecretString, Blocked>>,
 }
@@ -47,6 +50,34 @@ pub(super) struct Seen {
     pub key: WorkspaceKey,
     /// The API to ask.
     pub remote: Option<Arc<Remote>>,
+}
+
+/// How urgent it is to do something for the object.
+pub(super) fn urgency(o: &Observed) -> Urgency {
+    match asker(o).standing {
+        Standing::Leaving | Standing::Edited => Urgency::Asked,
+        _ if o.status.connector_id.is_none() => Urgency::New,
+        _ => Urgency::Ordinary,
+    }
+}
+
+/// Who asks, and with what right, when something is asked for the object.
+pub(super) fn asker(o: &Observed) -> Asker {
+    let test = o.status.connection_test.as_ref();
+    let request = o.object.requested_at.is_some() && o.object.request() != o.status.last_handled_reconcile_at;
+    let edited = o.status.observed_generation.is_some_and(|seen| seen >= 0 && seen != o.object.generation);
+    let standing = if o.object.deleting {
+        Standing::Leaving
+    } else if request || edited || o.status.replacement.is_some() {
+        Standing::Edited
+    } else if test.is_none() {
+        Standing::Settling
+    } else if test.is_some_and(|test| test.connected && test.sent == o.status.sent) {
+        Standing::Idle
+    } else {
+        Standing::Ordinary
+    };
+    Asker { namespace: o.object.namespace.clone(), object: o.object.uid.clone(), standing }
 }
 
 /// Looks at everything. `fresh`: from the API server where something may follow from it, and not from the caches.
@@ -72,16 +103,15 @@ pub(super) async fn observe(
     let cached = ctx.cached_workspace(&key);
     // A cache that is still being filled lacks what is there.
     if fresh && (claims_matter || cached.is_none()) && pass.workspace.is_none() {
-        pass.workspace = ctx.read_workspace(&key).await?;
+        pass.workspace = ctx.read_workspace(&key).await?.map(Arc::new);
     }
-    let there = pass.workspace.clone().or(cached);
+    let there = pass.workspace.clone().or_else(|| cached.map(Arc::new));
     let entry = ctx.registry.get(&key);
     let claim = there.as_ref().and_then(|workspace| {
-        let status = workspace.status();
-        let claim = ledger::of(&status, ClaimKind::Connector, &object.uid)?.clone();
+        let claim = ledger::of(workspace.record()?, ClaimKind::Connector, &object.uid)?.clone();
         Some(OpenClaim { known_for: ctx.known_for(&claim.nonce), claim })
     });
-    let (workspace, remote) = usable(&object, &key, there.as_ref(), entry.as_ref(), ctx).await?;
+    let (workspace, remote) = usable(&object, &key, there.as_deref(), entry.as_ref(), ctx).await?;
 
     let request = match (&desired, &there) {
         (Ok(desired), Some(workspace)) => {
@@ -107,8 +137,9 @@ pub(super) async fn observe(
         Some(Ok(listing)) => taken(listing, &object.uid, ctx),
         _ => BTreeSet::new(),
     };
-    let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_ref(), ctx));
+    let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_deref(), ctx));
     let interval = entry.map_or(Duration::from_mins(1), |entry| entry.poll_interval);
+    let uid = object.uid.clone();
     let mut facts = std::mem::take(&mut pass.facts);
     facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
     let observed = Observed {
@@ -120,6 +151,7 @@ pub(super) async fn observe(
         sight,
         claim,
         taken,
+        turn: ctx.claim_writer(&key).turn(&uid),
         scanned,
         freshness: FRESH_FOR.max(interval * POLLS),
         uptime: ctx.started.elapsed(),
@@ -203,6 +235,7 @@ async fn usable(
     let view = match (&entry.remote, &entry.identity, blocked) {
         (Some(_), Some(identity), trouble) if trouble.is_none() || object.deleting => Ok(WorkspaceView {
             title: key.to_string(),
+            secret: secret_title(there, ctx),
             identity: identity.clone(),
             trouble: trouble.or_else(|| entry.trouble.clone()),
         }),
@@ -210,6 +243,13 @@ async fn usable(
         _ => Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))),
     };
     Ok((view, entry.remote.clone()))
+}
+
+/// How a person finds the Secret with the workspace's key.
+fn secret_title(workspace: &AnyWorkspace, ctx: &Context) -> String {
+    let reference = &workspace.access().auth.api_key.secret_ref;
+    let namespace = workspace.key().namespace.unwrap_or_else(|| ctx.settings.namespace.clone());
+    format!("Secret {namespace}/{} (key {})", reference.name, reference.key)
 }
 
 /// Whether a namespace may use a workspace. Labels of the namespace are read only where a selector asks for some.
@@ -267,7 +307,8 @@ fn taken(listing: &Listing, uid: &str, ctx: &Context) -> BTreeSet<String> {
 /// Whether a Scan of ours was ever claimed or started on that connector.
 fn scanned(id: &str, workspace: Option<&AnyWorkspace>, ctx: &Context) -> bool {
     let claimed = workspace.is_some_and(|workspace| {
-        workspace.status().claims.iter().any(|claim| claim.kind == ClaimKind::Scan && claim.subject == id)
+        let mut claims = workspace.record().into_iter().flat_map(|status| &status.claims);
+        claims.any(|claim| claim.kind == ClaimKind::Scan && claim.subject == id)
     });
     claimed || ctx.index.refers::<Scan>(&Link::Scanned(id.to_owned()))
 }

@@ -37,6 +37,8 @@ pub(super) struct Observed {
     pub claim: Option<OpenClaim>,
     /// The ids of the list that other objects of this cluster have.
     pub taken: BTreeSet<String>,
+    /// When its turn to create comes, if it has to wait for one.
+    pub turn: Option<Timestamp>,
     /// Whether a Scan of it was ever claimed or started.
     pub scanned: bool,
     /// How old a truth may be.
@@ -90,6 +92,8 @@ impl Object {
 pub(super) struct WorkspaceView {
     /// How messages name it.
     pub title: String,
+    /// How messages name the Secret with its key.
+    pub secret: String,
     /// Today's identity.
     pub identity: String,
     /// Something that hinders requests, but not the use of what was read before.

@@ -3,7 +3,6 @@
 use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::observe::{Pass, Seen};
 use super::plan::Effect;
@@ -12,7 +11,7 @@ use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error};
 use crate::controller::{claims, writes};
 use crate::crd::{SCAN_ANNOTATION, Scan, ScanStatus};
-use crate::remote::{Fault, Remote};
+use crate::remote::{Asker, Caller, Fault, Standing};
 
 /// Carries out `effect`, and gives the object as it is then; none if it is gone.
 ///
@@ -42,17 +41,18 @@ pub(super) async fn act(
             return patched.map(Some).map_err(Error::kubernetes("annotate the scan"));
         }
         Effect::ReadConnector(id) => {
-            pass.facts.connector = Some(ask(seen, async |remote| remote.read(&id).await).await);
+            pass.facts.connector = Some(ask(seen, ctx, async |caller| caller.read(&id).await).await);
         }
         Effect::Claim(claim) => {
             let opened = match &seen.key {
-                Some(key) => claims::open(*claim, key, ctx).await?,
+                Some(key) => claims::open(*claim, None, key, ctx).await?,
                 None => Err(Denied::Conflict),
             };
             match opened {
-                Ok((workspace, nonce)) => {
-                    pass.claimed = Some((nonce, Instant::now()));
-                    pass.workspace = Some(workspace);
+                Ok(opened) => {
+                    ctx.metrics.claim("made");
+                    pass.claimed = Some((opened.nonce, opened.since));
+                    pass.workspace = Some(opened.workspace);
                 }
                 Err(denied) => pass.facts.denied = Some(denied),
             }
@@ -67,7 +67,7 @@ pub(super) async fn act(
         }
         Effect::Start(id) => {
             let request = &seen.observed.request;
-            let started = ask(seen, async |remote| remote.start_scan(&id, request).await).await;
+            let started = ask(seen, ctx, async |caller| caller.start_scan(&id, request).await).await;
             match &started {
                 Ok(started) => {
                     tracing::info!(object = %title(&scan), %id, scan = %started.scan_id, "scan started")
@@ -79,7 +79,7 @@ pub(super) async fn act(
             pass.facts.started = Some(started);
         }
         Effect::ReadScan(id) => {
-            pass.facts.scan = Some(ask(seen, async |remote| remote.scan(&id).await).await);
+            pass.facts.scan = Some(ask(seen, ctx, async |caller| caller.scan(&id).await).await);
         }
     }
     Ok(Some(scan))
@@ -116,11 +116,26 @@ pub(super) async fn read_back(scan: &Scan, ctx: &Context) -> Result<Option<Scan>
     Ok(found.filter(|found| found.metadata.uid == scan.metadata.uid))
 }
 
-async fn ask<T>(seen: &Seen, request: impl AsyncFnOnce(&Remote) -> Result<T, Fault>) -> Result<T, Fault> {
-    match &seen.remote {
-        Some(remote) => request(remote).await,
-        None => Err(Fault::nobody_to_ask()),
+/// Asks the API on behalf of the Scan. Where that shows that the credential is refused, the workspace says so, once.
+async fn ask<T>(
+    seen: &Seen,
+    ctx: &Context,
+    request: impl AsyncFnOnce(Caller<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let Some(remote) = &seen.remote else { return Err(Fault::nobody_to_ask()) };
+    let object = &seen.observed.object;
+    let asker = Asker {
+        namespace: object.namespace.clone(),
+        object: object.uid.clone(),
+        standing: Standing::Ordinary,
+    };
+    let answer = request(remote.for_object(asker)).await;
+    if remote.circuits().turned()
+        && let Some(key) = &seen.key
+    {
+        ctx.wake_workspace(key);
     }
+    answer
 }
 
 fn api(scan: &Scan, ctx: &Context) -> Api<Scan> {

@@ -7,12 +7,16 @@ mod plan;
 
 use std::time::Duration;
 
-use crate::controller::{Context, Error, Leadership};
+use crate::controller::bulkhead::Urgency;
+use crate::controller::{Context, Error, Leadership, ObjectKey};
 use crate::crd::Scan;
 use observe::Pass;
 
 /// Most effects of one pass. A start with its record and first read takes eight.
 const STEPS: usize = 24;
+
+/// The wait for a seat, in case that nobody wakes it.
+const SEATED_AT_LAST: Duration = Duration::from_secs(30);
 
 /// Brings one Scan a pass nearer to its end, and says when to look again.
 ///
@@ -25,6 +29,7 @@ pub(super) async fn reconcile(cached: &Scan, ctx: &Context) -> Result<Option<Dur
     let mut scan = cached.clone();
     let mut pass = Pass::default();
     let mut fresh = false;
+    let mut _seat = None;
     for _ in 0..STEPS {
         let mut seen = observe::observe(&scan, &mut pass, fresh, ctx).await?;
         let plan = plan::plan(&seen.observed);
@@ -33,6 +38,16 @@ pub(super) async fn reconcile(cached: &Scan, ctx: &Context) -> Result<Option<Dur
             return Ok(plan.requeue);
         }
         if !fresh {
+            // While the API is slow, its scans leave places to those of others.
+            if let Some(remote) = &seen.remote {
+                let urgency = if scan.status.is_none() { Urgency::New } else { Urgency::Ordinary };
+                let wake = |key: &ObjectKey| ctx.caches.scans.wake(key);
+                let who = ObjectKey::of(&scan.metadata);
+                _seat = ctx.scan_seats.enter(remote.credential(), urgency, who, wake);
+                if _seat.is_none() {
+                    return Ok(Some(SEATED_AT_LAST));
+                }
+            }
             let Some(there) = act::read_back(&scan, ctx).await? else { return Ok(None) };
             (scan, fresh) = (there, true);
             continue;

@@ -21,7 +21,7 @@ pub(super) struct Pass {
     /// The claim that this pass opened.
     pub claimed: Option<(String, Instant)>,
     /// The workspace as it was last read from, or written to, the API server in this pass.
-    pub workspace: Option<AnyWorkspace>,
+    pub workspace: Option<Arc<AnyWorkspace>>,
 }
 
 /// What a plan is made from, and what the effects need.
@@ -66,12 +66,14 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         && pass.workspace.is_none()
         && (status.scan_id.is_none() || pass.claimed.is_some())
     {
-        pass.workspace = ctx.read_workspace(key).await?;
+        pass.workspace = ctx.read_workspace(key).await?.map(Arc::new);
     }
-    let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| ctx.cached_workspace(key)));
+    let there = pass
+        .workspace
+        .clone()
+        .or_else(|| key.as_ref().and_then(|key| ctx.cached_workspace(key)).map(Arc::new));
     let claim = there.and_then(|workspace| {
-        let status = workspace.status();
-        let claim = ledger::of(&status, ClaimKind::Scan, &object.uid)?.clone();
+        let claim = ledger::of(workspace.record()?, ClaimKind::Scan, &object.uid)?.clone();
         Some((claim.clone(), ctx.known_for(&claim.nonce)))
     });
     let (remote, identity) =

@@ -35,6 +35,10 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
             || before.trouble.is_some() != seen.entry.trouble.is_some()
             || before.identity != seen.entry.identity
     });
+    let creates_left = ctx.claim_writer(&key).review(&workspace, ctx);
+    if let Some(remote) = &seen.entry.remote {
+        ctx.metrics.watch(key.to_string(), remote, creates_left);
+    }
     ctx.registry.put(key.clone(), seen.entry);
     if plan.status != seen.observed.status {
         write(&workspace, plan.status, &seen.observed.orphans, ctx).await?;
@@ -52,6 +56,7 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
 /// Forgets a workspace that is gone, and has its connectors say so.
 pub(crate) fn forget(key: &WorkspaceKey, ctx: &Context) {
     ctx.registry.remove(key);
+    ctx.metrics.forget(&key.to_string());
     ctx.wake_connectors(&Link::Workspace(key.clone()));
 }
 

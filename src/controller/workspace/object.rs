@@ -112,6 +112,14 @@ impl AnyWorkspace {
         status.clone().unwrap_or_default()
     }
 
+    /// The record of slots and claims as it was read; none if there never was one.
+    pub fn record(&self) -> Option<&WorkspaceStatus> {
+        match self {
+            Self::Cluster(object) => object.status.as_ref(),
+            Self::Namespaced(object) => object.status.as_ref(),
+        }
+    }
+
     /// The metadata.
     pub fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
         match self {

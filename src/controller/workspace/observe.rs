@@ -12,7 +12,7 @@ use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
 use crate::controller::{Blocked, Context, Error, Reason, secret};
 use crate::crd::{ClaimKind, Connector, RECONCILE_ANNOTATION, Scan, WorkspaceKey};
-use crate::remote::{Budget, Fault, FaultKind, Purpose, Remote};
+use crate::remote::{Budget, Fault, FaultKind, Remote};
 
 /// The wait after a list that brought nothing.
 const RETRY: Duration = Duration::from_secs(15);
@@ -56,7 +56,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
             (Err(blocked), entry)
         }
         Ok(remote) => {
-            let listing = remote.list(Purpose::Background).await;
+            let listing = remote.poll().await;
             let poll_interval = remote.poll_interval(wished);
             let identity = identity(&key, &remote);
             let mut entry = Entry {
@@ -69,8 +69,11 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
             match listing {
                 Ok(listing) => {
                     changed.extend(listing.changed.iter().map(ToString::to_string));
+                    let refused = refused_routes(workspace, ctx, &remote);
+                    entry.trouble.clone_from(&refused);
                     let listed = Listed {
                         identity,
+                        refused,
                         connectors: listing.items.len(),
                         alarm: listing.alarm,
                         next: poll_interval,
@@ -205,6 +208,23 @@ fn fault_of(workspace: &AnyWorkspace, ctx: &Context, fault: &Fault) -> Blocked {
         ),
     };
     Blocked { reason, message, retry: Some(fault.retry_after.unwrap_or(wait).max(Duration::from_secs(1))) }
+}
+
+/// What the API refuses to the key beside the list, which it does not refuse.
+fn refused_routes(workspace: &AnyWorkspace, ctx: &Context, remote: &Remote) -> Option<Blocked> {
+    let (_, routes) = remote.circuits().open();
+    if routes.is_empty() {
+        return None;
+    }
+    let reference = &workspace.access().auth.api_key.secret_ref;
+    let message = format!(
+        "the role of the key in Secret {}/{} (key {}) does not suffice for: {}; put the key of a role that may there",
+        secret_namespace(workspace, ctx),
+        reference.name,
+        reference.key,
+        routes.join(", ")
+    );
+    Some(Blocked::new(Reason::Forbidden, message))
 }
 
 /// Claims whose owner is gone: its finalizer was forced off, or its Scan deleted. What they made may be at the API.

@@ -33,6 +33,8 @@ pub(super) struct Listed {
     pub identity: String,
     /// Connectors in the list.
     pub connectors: usize,
+    /// What the API refuses to the key all the same.
+    pub refused: Option<Blocked>,
     /// The list was too short to be believed.
     pub alarm: Option<Alarm>,
     /// When the next list is due.
@@ -55,14 +57,18 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let say =
         |kind, truth, reason, message: &str| Wanted { kind, truth, reason, message: message.to_owned() };
     let (wanted, requeue) = match &o.outcome {
-        Ok(Listed { identity, connectors, alarm, next }) => {
+        Ok(Listed { identity, connectors, refused, alarm, next }) => {
             status.identity = Some(identity.clone());
-            let wanted = match alarm {
-                None => {
+            let wanted = match (alarm, refused) {
+                (None, Some(Blocked { reason, message, .. })) => vec![
+                    say(READY, Truth::False, *reason, message),
+                    say(RECONCILING, Truth::True, *reason, message),
+                ],
+                (None, None) => {
                     status.connectors = Some(i64::try_from(*connectors).unwrap_or(i64::MAX));
                     vec![say(READY, Truth::True, Reason::Ready, "the API answers and accepts the key")]
                 }
-                Some(Alarm { before, now }) => {
+                (Some(Alarm { before, now }), _) => {
                     let message = format!(
                         "the API lists {now} connectors where there were {before}; nothing is done on the strength of that: check \
                          the API, and whether the key belongs to another workspace now"
@@ -112,7 +118,13 @@ mod tests {
     }
 
     fn listed(alarm: Option<Alarm>) -> Result<Listed, Blocked> {
-        Ok(Listed { identity: "id".to_owned(), connectors: 7, alarm, next: Duration::from_secs(60) })
+        Ok(Listed {
+            identity: "id".to_owned(),
+            connectors: 7,
+            refused: None,
+            alarm,
+            next: Duration::from_secs(60),
+        })
     }
 
     #[test]
@@ -131,6 +143,17 @@ mod tests {
         let after = plan(&Observed { status: before, ..observed(listed(alarm)) }).status;
         assert!(!is_true(&after.conditions, READY));
         assert_eq!(after.connectors, Some(7));
+    }
+
+    #[test]
+    fn a_route_that_is_refused_is_said_until_it_is_not() {
+        let refused = Blocked::new(Reason::Forbidden, "create");
+        let Ok(answered) = listed(None) else { unreachable!() };
+        let outcome = Ok(Listed { refused: Some(refused), ..answered });
+        let status = plan(&observed(outcome)).status;
+        assert_eq!(find(&status.conditions, READY).unwrap().reason, "Forbidden");
+        let after = plan(&Observed { status, ..observed(listed(None)) }).status;
+        assert!(is_true(&after.conditions, READY));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What comes with every answer beside its value: status, request id, and the service's rate counters.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use reqwest::header::HeaderMap;
+use reqwest::header::{DATE, HeaderMap};
+
+use super::retry_after::http_date;
 
 use crate::wire::RequestId;
 
@@ -36,6 +40,9 @@ pub struct RateLimit {
     pub remaining: Option<u64>,
     /// `X-RateLimit-Reset`: when the window starts anew, on the service's clock.
     pub reset: Option<Timestamp>,
+    /// How long that is from the answer on, by the service's own clock where it tells it (`Date`). A time that has passed
+    /// is no wait.
+    pub reset_after: Option<Duration>,
 }
 
 /// Name of the header that carries the ceiling.
@@ -48,13 +55,16 @@ pub const RATE_LIMIT_RESET: &str = "x-ratelimit-reset";
 pub const REQUEST_ID: &str = "x-request-id";
 
 impl RateLimit {
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
+    pub(crate) fn read(headers: &HeaderMap, now: Timestamp) -> Self {
         let number = |name: &str| text(headers, name)?.trim().parse::<u64>().ok();
         let reset = number(RATE_LIMIT_RESET).and_then(|seconds| i64::try_from(seconds).ok());
+        let reset = reset.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let from = text(headers, DATE.as_str()).and_then(http_date).unwrap_or(now);
         Self {
             limit: number(RATE_LIMIT_LIMIT),
             remaining: number(RATE_LIMIT_REMAINING),
-            reset: reset.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            reset,
+            reset_after: reset.and_then(|reset| Duration::try_from(reset.duration_since(from)).ok()),
         }
     }
 }
@@ -80,15 +90,26 @@ mod tests {
             (RATE_LIMIT_REMAINING, "0"),
             (RATE_LIMIT_RESET, "1770722400"),
         ]);
-        let read = RateLimit::read(&all);
+        let now = "2026-02-10T11:19:00Z".parse().unwrap();
+        let read = RateLimit::read(&all, now);
         assert_eq!((read.limit, read.remaining), (Some(60), Some(0)));
         assert_eq!(read.reset.unwrap().to_string(), "2026-02-10T11:20:00Z");
-        assert_eq!(RateLimit::read(&HeaderMap::new()), RateLimit::default());
+        assert_eq!(read.reset_after, Some(Duration::from_secs(60)));
+        assert_eq!(RateLimit::read(&HeaderMap::new(), now), RateLimit::default());
+    }
+
+    #[test]
+    fn the_next_window_is_measured_by_the_services_own_clock() {
+        let all = headers(&[(RATE_LIMIT_RESET, "1770722400"), ("date", "Tue, 10 Feb 2026 11:19:30 GMT")]);
+        let now = "2031-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(RateLimit::read(&all, now).reset_after, Some(Duration::from_secs(30)));
+        let passed = headers(&[(RATE_LIMIT_RESET, "1770722400")]);
+        assert_eq!(RateLimit::read(&passed, now).reset_after, None);
     }
 
     #[test]
     fn odd_rate_counters_are_ignored() {
         let odd = headers(&[(RATE_LIMIT_LIMIT, "many"), (RATE_LIMIT_RESET, "99999999999999999999")]);
-        assert_eq!(RateLimit::read(&odd), RateLimit::default());
+        assert_eq!(RateLimit::read(&odd, Timestamp::UNIX_EPOCH), RateLimit::default());
     }
 }

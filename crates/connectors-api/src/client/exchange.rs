@@ -277,7 +277,7 @@ impl Head {
             request_id: text(headers, REQUEST_ID).and_then(|id| RequestId::parse(id).ok()),
             retry_after: text(headers, RETRY_AFTER.as_str())
                 .and_then(|value| retry_after::parse(value, date, Timestamp::now())),
-            rate_limit: RateLimit::read(headers),
+            rate_limit: RateLimit::read(headers, Timestamp::now()),
         }
     }
 }

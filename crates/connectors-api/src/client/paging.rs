@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use reqwest::{Method, Request};
 use serde_json::Value;
 
-use super::{Answer, Client};
+use super::{Answer, Client, RateLimit};
 use crate::error::Error;
 use crate::paths::Route;
 use crate::wire::{ConnectorId, ConnectorItem, ConnectorState, Cursor, Pagination, Provider};
@@ -168,6 +168,7 @@ pub struct Pages {
     unreadable: usize,
     done: bool,
     incomplete: Option<Incomplete>,
+    rate_limit: RateLimit,
 }
 
 impl Pages {
@@ -183,6 +184,7 @@ impl Pages {
             unreadable: 0,
             done: false,
             incomplete: None,
+            rate_limit: RateLimit::default(),
         }
     }
 
@@ -194,7 +196,9 @@ impl Pages {
         if self.done {
             return Ok(None);
         }
-        let page = self.client.list_page(&self.query, self.cursor.as_ref()).await?.value;
+        let Answer { value: page, rate_limit, .. } =
+            self.client.list_page(&self.query, self.cursor.as_ref()).await?;
+        self.rate_limit = rate_limit;
         self.pages += 1;
         self.unreadable += page.unreadable;
         let mut fresh = Vec::with_capacity(page.items.len());
@@ -226,6 +230,12 @@ impl Pages {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// The service's counters, as far as it sent them with the last page.
+    #[must_use]
+    pub fn rate_limit(&self) -> RateLimit {
+        self.rate_limit
     }
 
     /// Requests answered so far.

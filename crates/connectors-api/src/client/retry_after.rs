@@ -30,7 +30,7 @@ pub(crate) fn parse(retry_after: &str, date: Option<&str>, now: Timestamp) -> Op
 }
 
 /// A date in the preferred form of RFC 9110, `Tue, 10 Feb 2026 11:20:01 GMT`.
-fn http_date(text: &str) -> Option<Timestamp> {
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp())
 }
 

@@ -42,6 +42,10 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
     if let Some(plan) = still_stalled(o, request) {
         return plan;
     }
+    // Looking makes sense when the turn has come.
+    if let Some(free_at) = o.turn.filter(|turn| *turn > o.now && o.claim.is_none()) {
+        return wait_for(o, &Denied::NoSlot { free_at });
+    }
     // The old connector of a replacement may still stand in a list that was begun before it went.
     let old = o.status.replacement.as_ref().map(|replacement| replacement.old_id.as_str());
     if let Some(plan) = look(o, request, desired, old) {
@@ -249,6 +253,7 @@ fn wait_for(o: &Observed, denied: &Denied) -> Plan {
             Outlook::waiting(Reason::Creating, "waits until other creates in the workspace have ended")
                 .again_in(SOON * 5)
         }
+        Denied::NoRequest(fault) => Outlook::fault("cannot create the connector yet", fault),
         Denied::NoSlot { free_at } => {
             let wait = Duration::try_from(free_at.duration_since(o.now)).unwrap_or(SOON).max(SOON);
             let at = whole_seconds(*free_at);

@@ -9,7 +9,7 @@ use crate::controller::conditions::{
 };
 use crate::controller::{Blocked, Reason};
 use crate::crd::ConnectorStatus;
-use crate::remote::{Fault, FaultKind};
+use crate::remote::{Fault, FaultKind, Sight};
 
 /// The wait after a request that got no answer, when nobody asks for another.
 const RETRY: Duration = Duration::from_secs(30);
@@ -26,6 +26,10 @@ pub(super) struct Outlook {
     status: Option<ConnectorStatus>,
     requeue: Option<Duration>,
     handled: bool,
+    /// The workspace's Secret is where to look.
+    names_secret: bool,
+    /// Nothing was sent, and nothing is known that was not known before.
+    nothing_new: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +56,8 @@ impl Outlook {
             status: None,
             requeue: None,
             handled: false,
+            names_secret: false,
+            nothing_new: false,
         }
     }
 
@@ -89,21 +95,32 @@ impl Outlook {
     pub(super) fn fault(what: &str, fault: &Fault) -> Self {
         let (reason, advice, wait) = match fault.kind {
             FaultKind::Unauthorized => {
-                (Reason::Unauthorized, "; put a valid key into the workspace's Secret", SLOW_PROBE)
+                (Reason::Unauthorized, "; put a valid key into the workspace's", SLOW_PROBE)
             }
             FaultKind::Forbidden => (
                 Reason::Forbidden,
-                "; the key's role does not suffice for this: use the key of a role that may",
+                "; the key's role does not suffice for this: put the key of a role that may into the workspace's",
                 SLOW_PROBE,
             ),
-            FaultKind::NoPlace | FaultKind::RateLimited => (Reason::RateLimited, "", RETRY),
+            FaultKind::NoPlace => (Reason::RateLimited, "; it waits for its turn", RETRY),
+            FaultKind::RateLimited => (Reason::RateLimited, "", RETRY),
             FaultKind::Refused => (Reason::RefusedByApi, "", SLOW_PROBE),
             _ => (Reason::ApiUnavailable, "", RETRY),
         };
         let wait = fault.retry_after.unwrap_or(wait).max(Duration::from_secs(1));
-        let message =
-            format!("{what}: {}{advice}; next attempt in {}", fault.message, crate::duration::format(wait));
-        Self { requeue: Some(wait), ..Self::waiting(reason, message) }
+        let names_secret = matches!(fault.kind, FaultKind::Unauthorized | FaultKind::Forbidden);
+        // Where the wait is another one each time, the condition must not move with it.
+        let next = match fault.kind {
+            FaultKind::NoPlace | FaultKind::Unauthorized | FaultKind::Forbidden => String::new(),
+            _ => format!("; next attempt in {}", crate::duration::format(wait)),
+        };
+        let message = format!("{what}: {}{advice}{next}", fault.message);
+        Self {
+            requeue: Some(wait),
+            names_secret,
+            nothing_new: fault.kind == FaultKind::NoPlace,
+            ..Self::waiting(reason, message)
+        }
     }
 
     /// The status that the conditions are put on, where it is not the old one.
@@ -128,7 +145,14 @@ impl Outlook {
 
     /// The plan that only says where things stand.
     pub(super) fn settle(self, o: &Observed) -> Plan {
-        let Self { verdict, reason, message, synced, status, requeue, handled } = self;
+        if self.nothing_new && is_ready_and_seen(o) {
+            return Plan { effect: None::<Effect>, status: o.status.clone(), requeue: self.requeue };
+        }
+        let Self { verdict, reason, mut message, synced, status, requeue, handled, names_secret, .. } = self;
+        if names_secret {
+            let secret = o.workspace.as_ref().map_or("Secret", |workspace| &workspace.secret);
+            message = format!("{message} {secret}");
+        }
         let mut status = status.unwrap_or_else(|| o.status.clone());
         let truth = match verdict {
             Verdict::Ready => Truth::True,
@@ -165,6 +189,16 @@ impl Outlook {
         status.conditions = conditions::write(&o.status.conditions, wanted, o.object.generation, o.now);
         Plan { effect: None::<Effect>, status, requeue }
     }
+}
+
+/// Whether the connector is ready as its spec stands now, and was seen recently: waiting for a request takes nothing of that.
+fn is_ready_and_seen(o: &Observed) -> bool {
+    let seen = match &o.sight {
+        Sight::Seen(seen) => o.clock.saturating_duration_since(seen.read_at) <= o.freshness,
+        Sight::Missing | Sight::Unread => false,
+    };
+    seen && o.status.observed_generation == Some(o.object.generation)
+        && conditions::is_true(&o.status.conditions, READY)
 }
 
 /// `Synced` as it stood: nothing new is known about it.

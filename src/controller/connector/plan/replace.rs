@@ -152,6 +152,9 @@ fn claim_for(o: &Observed, request: &Request, workspace: &WorkspaceView) -> Plan
 
 fn not_now(o: &Observed, denied: &Denied) -> Plan {
     let (message, wait) = match denied {
+        Denied::NoRequest(fault) => {
+            return Outlook::fault("cannot replace the connector yet", fault).settle(o);
+        }
         Denied::NoSlot { free_at } => (
             format!(
                 "a replacement waits for the workspace's creates of this hour; the next one is free at {free_at}"

@@ -64,6 +64,14 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
         return plan;
     }
     let status = refreshed(o, desired, seen);
+    if let Some(Err(fault)) = &o.facts.tested
+        && fault.kind == FaultKind::NoPlace
+        && status.connection_test.is_some()
+    {
+        // A test that waits for its turn takes nothing from what the last one said.
+        let plan = say(o, desired, seen, status);
+        return Plan { requeue: fault.retry_after.or(plan.requeue), ..plan };
+    }
     if let Some(plan) = test(o, desired, id, &status) {
         return plan;
     }

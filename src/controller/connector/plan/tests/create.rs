@@ -131,10 +131,15 @@ fn a_refusal_holds_until_the_spec_the_secret_or_a_request_changes_something() {
 #[test]
 fn what_may_pass_by_itself_is_waited_for_and_tried_again() {
     for (kind, reason, words, wait) in [
-        (FaultKind::Unauthorized, "Unauthorized", "put a valid key into the workspace's Secret", 300),
+        (
+            FaultKind::Unauthorized,
+            "Unauthorized",
+            "put a valid key into the workspace's Secret team/api-key (key apiKey)",
+            300,
+        ),
         (FaultKind::Forbidden, "Forbidden", "the key's role does not suffice", 300),
         (FaultKind::RateLimited, "RateLimited", "next attempt in 30s", 30),
-        (FaultKind::NoPlace, "RateLimited", "next attempt in 30s", 30),
+        (FaultKind::NoPlace, "RateLimited", "it waits for its turn", 30),
         (FaultKind::Unreachable, "ApiUnavailable", "next attempt in 30s", 30),
     ] {
         let mut world = World::new();

@@ -59,6 +59,7 @@ pub(super) fn other_role(desired: &mut Desired) {
 
 pub(super) fn workspace() -> WorkspaceView {
     WorkspaceView {
+        secret: "Secret team/api-key (key apiKey)".to_owned(),
         title: "ClusterWorkspace default".to_owned(),
         identity: "identity-1".to_owned(),
         trouble: None,

@@ -364,6 +364,7 @@ impl World {
         facts.claimed = pass.claimed.as_ref().map(|(nonce, at)| (nonce.clone(), since(*at, self.now)));
         let taken = if facts.listing.is_some() { self.taken.clone() } else { BTreeSet::new() };
         Observed {
+            turn: None,
             object: self.object.clone(),
             status: self.status.clone(),
             desired: self.desired.clone(),
