@@ -61,6 +61,13 @@ struct RunArgs {
     /// Act only while holding the Lease, so that several replicas can run.
     #[arg(long, env = "SLIMIO_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
+    /// Watch the metadata of Secrets, to act on a changed one within seconds. Without it no right to list Secrets is needed, and
+    /// a change is noticed at the workspace's next poll.
+    #[arg(long, env = "SLIMIO_WATCH_SECRETS", default_value_t = true, action = clap::ArgAction::Set)]
+    watch_secrets: bool,
+    /// Give risk score and number of findings of each connector as metrics: two series a connector.
+    #[arg(long, env = "SLIMIO_CONNECTOR_METRICS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    connector_metrics: bool,
     /// How log lines are written.
     #[arg(long, env = "SLIMIO_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -91,9 +98,15 @@ fn run(args: RunArgs) -> Result<(), Box<dyn std::error::Error>> {
             permitted: PermittedEndpoints::new(&args.permitted_endpoints),
             namespace: args.namespace,
             namespaces: Some(namespaces).filter(|namespaces| !namespaces.is_empty()),
+            watch_secrets: args.watch_secrets,
         };
         let identity = format!("{}-{:08x}", hostname(), std::process::id());
-        let options = Options { http_listen: args.http_listen, leader_elect: args.leader_elect, identity };
+        let options = Options {
+            http_listen: args.http_listen,
+            leader_elect: args.leader_elect,
+            identity,
+            connector_metrics: args.connector_metrics,
+        };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), permitted = %settings.permitted, namespace = settings.namespace, "starting");
         controller::run(client, settings, options, signal()?).await?;
         Ok(())

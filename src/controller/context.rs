@@ -16,6 +16,7 @@ use super::bulkhead::Bulkhead;
 use super::claims::ClaimWriter;
 use super::index::{Index, Link, ObjectKey};
 use super::registry::Registry;
+use super::secret::Digests;
 use super::watches::{Objects, Scope};
 use super::workspace::AnyWorkspace;
 use super::{Error, Leadership, Reason};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub namespace: String,
     /// The namespaces that it is held to; none: the whole cluster.
     pub namespaces: Option<BTreeSet<String>>,
+    /// Whether the metadata of Secrets is watched. Otherwise a change is noticed at the workspace's next poll.
+    pub watch_secrets: bool,
 }
 
 impl Settings {
@@ -89,6 +92,8 @@ pub struct Context {
     /// Takes the requests to every API instead of the network.
     #[cfg(test)]
     pub in_process: Option<Arc<dyn connectors_api::client::InProcess>>,
+    /// What Connectors were last seen to send.
+    pub digests: Digests,
     recorder: Recorder,
 }
 
@@ -116,6 +121,7 @@ impl Context {
     ) -> Self {
         let recorder = Recorder::new(client.clone(), crate::FIELD_MANAGER.into());
         Self {
+            digests: Digests::new(settings.watch_secrets),
             client,
             settings,
             registry: Registry::default(),
@@ -230,12 +236,13 @@ impl Context {
         }
     }
 
-    /// Wakes whatever names a Secret that changed.
-    pub(super) fn secret_changed(&self, secret: ObjectKey) {
+    /// Wakes whatever names a Secret that changed. No version: it is gone.
+    pub(super) fn secret_changed(&self, secret: ObjectKey, version: Option<&str>) {
         // That of a ClusterWorkspace is the operator's, whatever the workspace says.
         let cluster_wide = (secret.namespace == self.settings.namespace)
             .then(|| Link::Secret(ObjectKey { namespace: String::new(), name: secret.name.clone() }));
-        let link = Link::Secret(secret);
+        let link = Link::Secret(secret.clone());
+        self.digests.heard(&secret, version, self.index.refers::<Connector>(&link));
         self.wake_connectors(&link);
         for key in self.index.referring::<Workspace>(&link) {
             self.caches.workspaces.wake(&key);

@@ -6,13 +6,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
-use super::Guarded;
+use super::conditions::READY;
+use super::{Guarded, Reason};
 use crate::crd::{ClusterWorkspace, Connector, Scan, SecretKeyRef, Workspace, WorkspaceKey};
+use crate::telemetry::Metrics;
 
 /// Which object of a kind: its namespace, empty for a cluster-scoped one, and its name.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -52,13 +55,22 @@ pub enum Link {
 pub(super) trait Linked: Resource<DynamicType = ()> + Sized {
     /// What it refers to.
     fn links(&self) -> Vec<Link>;
+    /// Its conditions.
+    fn conditions(&self) -> &[Condition];
+    /// Whether objects of this kind have a score.
+    const SCORED: bool = false;
+    /// Its risk score and findings, where it has such.
+    fn score(&self) -> Option<(Option<i32>, Option<i64>)> {
+        None
+    }
     /// Where its kind is kept.
     fn table(index: &Index) -> &RwLock<Table>;
 }
 
-/// The links of every watched object.
+/// The links of every watched object. Counts them, too.
 #[derive(Debug, Default)]
 pub struct Index {
+    metrics: Arc<Metrics>,
     connectors: RwLock<Table>,
     scans: RwLock<Table>,
     workspaces: RwLock<Table>,
@@ -71,6 +83,8 @@ pub(super) struct Table {
     objects: HashMap<Arc<ObjectKey>, Entry>,
     by_link: HashMap<Arc<Link>, HashSet<Arc<ObjectKey>>>,
     uids: HashSet<Arc<str>>,
+    /// How many objects there are, by the reason of their `Ready`.
+    reasons: HashMap<&'static str, i64>,
     /// What a list that is under way has shown, by the namespace that is listed.
     relisting: HashMap<Option<String>, HashSet<Arc<ObjectKey>>>,
 }
@@ -79,9 +93,16 @@ pub(super) struct Table {
 struct Entry {
     uid: Arc<str>,
     links: Vec<Arc<Link>>,
+    /// The reason of its `Ready`.
+    reason: &'static str,
 }
 
 impl Index {
+    /// An empty one.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// Takes over what the watch of `scope` (a namespace, or all) says, and gives the objects that are gone by it.
     pub(super) fn heed<K: Linked>(
         &self,
@@ -89,7 +110,7 @@ impl Index {
         event: &Event<Guarded<K>>,
     ) -> Vec<Arc<ObjectKey>> {
         let mut table = K::table(self).write();
-        match event {
+        let gone = match event {
             Event::Apply(object) => {
                 table.put(object);
                 Vec::new()
@@ -114,8 +135,26 @@ impl Index {
                     scope.is_none_or(|scope| key.namespace == scope) && !shown.contains(key.as_ref())
                 });
                 let missing = missing.cloned().collect::<Vec<_>>();
-                missing.iter().filter_map(|key| table.remove(key)).collect()
+                missing.iter().filter_map(|key| table.remove(key)).collect::<Vec<_>>()
             }
+        };
+        self.count::<K>(&table, event, &gone);
+        gone
+    }
+
+    fn count<K: Linked>(&self, table: &Table, event: &Event<Guarded<K>>, gone: &[Arc<ObjectKey>]) {
+        // A list is counted at its end.
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.metrics.resources(&K::kind(&()), &table.reasons);
+        }
+        if let Event::Apply(object) | Event::InitApply(object) = event
+            && let Ok(sound) = &object.0
+            && let Some((risk, findings)) = sound.score()
+        {
+            self.metrics.score(&ObjectKey::of(object.meta()), risk, findings);
+        }
+        if K::SCORED {
+            gone.iter().for_each(|key| self.metrics.no_score(key));
         }
     }
 
@@ -160,10 +199,16 @@ impl Table {
         if let Some(old) = old {
             self.unlink(&key, old.links.iter().filter(|link| !links.contains(link)));
             self.uids.remove(&old.uid);
+            self.recount(old.reason, -1);
         }
+        let reason = match &object.0 {
+            Ok(sound) => ready_reason(sound.conditions()),
+            Err(_) => MALFORMED,
+        };
+        self.recount(reason, 1);
         let uid: Arc<str> = object.meta().uid.as_deref().unwrap_or_default().into();
         self.uids.insert(Arc::clone(&uid));
-        self.objects.insert(Arc::clone(&key), Entry { uid, links });
+        self.objects.insert(Arc::clone(&key), Entry { uid, links, reason });
         key
     }
 
@@ -171,7 +216,12 @@ impl Table {
         let (key, entry) = self.objects.remove_entry(key)?;
         self.unlink(&key, entry.links.iter());
         self.uids.remove(&entry.uid);
+        self.recount(entry.reason, -1);
         Some(key)
+    }
+
+    fn recount(&mut self, reason: &'static str, more: i64) {
+        *self.reasons.entry(reason).or_default() += more;
     }
 
     fn unlink<'a>(&mut self, key: &ObjectKey, links: impl Iterator<Item = &'a Arc<Link>>) {
@@ -190,7 +240,29 @@ impl Table {
     }
 }
 
+/// How an object that cannot be read is counted.
+const MALFORMED: &str = "Malformed";
+/// How an object is counted that nobody looked at yet, or of which somebody else says how it is.
+const UNKNOWN: &str = "Unknown";
+
+/// One of a bounded number of words.
+fn ready_reason(conditions: &[Condition]) -> &'static str {
+    let ready = conditions.iter().find(|condition| condition.type_ == READY);
+    let known = ready.and_then(|ready| Reason::ALL.iter().find(|reason| reason.as_str() == ready.reason));
+    known.map_or(UNKNOWN, |reason| reason.as_str())
+}
+
 impl Linked for Connector {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    const SCORED: bool = true;
+
+    fn score(&self) -> Option<(Option<i32>, Option<i64>)> {
+        self.status.as_ref().map(|status| (status.risk_score, status.findings_count))
+    }
+
     fn links(&self) -> Vec<Link> {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         let mut links = vec![Link::Workspace(self.spec.workspace_ref.key(&namespace))];
@@ -214,6 +286,10 @@ impl Linked for Connector {
 }
 
 impl Linked for Scan {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
     fn links(&self) -> Vec<Link> {
         let status = self.status.as_ref();
         let ended = status.and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal());
@@ -229,6 +305,10 @@ impl Linked for Scan {
 }
 
 impl Linked for Workspace {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
     fn links(&self) -> Vec<Link> {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         vec![secret(namespace, &self.spec.api.auth.api_key.secret_ref)]
@@ -240,6 +320,10 @@ impl Linked for Workspace {
 }
 
 impl Linked for ClusterWorkspace {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
     fn links(&self) -> Vec<Link> {
         vec![secret(String::new(), &self.spec.api.auth.api_key.secret_ref)]
     }
@@ -301,6 +385,8 @@ mod tests {
         index.heed(None, &Event::Delete(connector("a", Some("conn-2"))));
         assert!(!index.refers::<Connector>(&Link::Remote("conn-2".to_owned())));
         assert!(!index.lives::<Connector>("uid-a") && index.lives::<Connector>("uid-b"));
+        let counted = index.metrics.encode();
+        assert!(counted.contains("slimio_resources{kind=\"Connector\",reason=\"Unknown\"} 1\n"), "{counted}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Options {
     pub leader_elect: bool,
     /// How the Lease names this replica.
     pub identity: String,
+    /// Whether risk and findings of each connector are metrics.
+    pub connector_metrics: bool,
 }
 
 /// The operator could not run.
@@ -63,7 +65,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let (stopping, stopped) = watch::channel(false);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(options.connector_metrics));
     let health = Arc::new(Health::default());
     let address = options.http_listen;
     let server = telemetry::serve(address, Arc::clone(&health), Arc::clone(&metrics), told(stopped.clone()))
@@ -96,16 +98,20 @@ pub async fn run(
 
     leadership.first_attempt().await;
 
-    let index = Arc::new(Index::default());
+    let index = Arc::new(Index::new(Arc::clone(&metrics)));
     let opener =
         Opener { client: client.clone(), scopes, index: Arc::clone(&index), health: Arc::clone(&health) };
     let (gone, workspaces_gone) = unbounded();
-    let (connectors, connector_watches) = opener.namespaced(|_| {});
+    let (connector_gone, connectors_gone) = unbounded();
+    let (connectors, connector_watches) = opener.namespaced(move |key| {
+        // A closed channel means that the operator is stopping.
+        let _ = connector_gone.unbounded_send(key.clone());
+    });
     let (scans, scan_watches) = opener.namespaced(|_| {});
     let (workspaces, workspace_watches) = opener.namespaced(tell(&gone, WorkspaceKind::Workspace));
     let (cluster_workspaces, cluster_workspace_watches) =
         opener.cluster(tell(&gone, WorkspaceKind::ClusterWorkspace));
-    let secret_watches = opener.secrets();
+    let secret_watches = if settings.watch_secrets { opener.secrets() } else { Vec::new() };
     let caches = Caches { connectors, scans, workspaces, cluster_workspaces };
     let ctx = Arc::new(Context::new(client, settings, caches, index, leadership, metrics));
 
@@ -113,6 +119,13 @@ pub async fn run(
         let ctx = Arc::clone(&ctx);
         tokio::spawn(workspaces_gone.for_each(move |key| {
             workspace::forget(&key, &ctx);
+            std::future::ready(())
+        }))
+    };
+    let forgetting_connectors = {
+        let ctx = Arc::clone(&ctx);
+        tokio::spawn(connectors_gone.for_each(move |key| {
+            ctx.digests.forget(&key);
             std::future::ready(())
         }))
     };
@@ -164,6 +177,7 @@ pub async fn run(
     }
     health.stop();
     forgetting.abort();
+    forgetting_connectors.abort();
     secrets.abort();
     // The lease goes when nothing is under way any more.
     if let Some(election) = election {

@@ -157,7 +157,7 @@ impl Opener {
     }
 
     /// Watches the metadata of Secrets, and says which of them changed. Contents are read by name where they are needed.
-    pub(super) fn secrets(&self) -> Vec<BoxStream<'static, Result<ObjectKey, watcher::Error>>> {
+    pub(super) fn secrets(&self) -> Vec<BoxStream<'static, Result<SecretEvent, watcher::Error>>> {
         // Helm keeps its releases in Secrets, large and many; the server leaves them out.
         let config = watcher::Config::default().fields("type!=helm.sh/release.v1");
         let open = |scope| {
@@ -166,15 +166,23 @@ impl Opener {
             watcher(api, config.clone())
                 .default_backoff()
                 .inspect(move |event| heard(&watching, event))
-                .touched_objects()
-                .map_ok(|secret| ObjectKey {
-                    namespace: secret.metadata.namespace.unwrap_or_default(),
-                    name: secret.metadata.name.unwrap_or_default(),
-                })
+                .try_filter_map(|event| std::future::ready(Ok(secret_event(event))))
                 .boxed()
         };
         self.scopes.iter().map(open).collect()
     }
+}
+
+/// A Secret and its resourceVersion; none: it is gone.
+pub(super) type SecretEvent = (ObjectKey, Option<String>);
+
+fn secret_event(event: watcher::Event<PartialObjectMeta<Secret>>) -> Option<SecretEvent> {
+    let (metadata, there) = match event {
+        watcher::Event::Apply(it) | watcher::Event::InitApply(it) => (it.metadata, true),
+        watcher::Event::Delete(it) => (it.metadata, false),
+        watcher::Event::Init | watcher::Event::InitDone => return None,
+    };
+    Some((ObjectKey::of(&metadata), metadata.resource_version.filter(|_| there)))
 }
 
 /// The API of a namespaced kind in that scope.
@@ -190,13 +198,13 @@ where
 
 /// Heeds changed Secrets until the watches end.
 pub(super) async fn heed_secrets(
-    changes: Vec<BoxStream<'static, Result<ObjectKey, watcher::Error>>>,
+    changes: Vec<BoxStream<'static, Result<SecretEvent, watcher::Error>>>,
     ctx: Arc<Context>,
 ) {
     let mut changes = futures::stream::select_all(changes);
     while let Some(change) = changes.next().await {
-        if let Ok(key) = change {
-            ctx.secret_changed(key);
+        if let Ok((key, version)) = change {
+            ctx.secret_changed(key, version.as_deref());
         }
     }
 }

@@ -1,8 +1,11 @@
-//! What is counted. Every label has a bound: kinds, routes, outcomes and effects are fixed words.
+//! What is counted. Every label has a bound: kinds, routes, outcomes, reasons and effects are fixed words; workspaces are as many as
+//! there are objects of that kind; connectors are labels only where asked for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,6 +14,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::budgets::Budgets;
+use crate::controller::ObjectKey;
+use crate::crd::WorkspaceKey;
 use crate::remote::Remote;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -58,10 +63,44 @@ pub struct Metrics {
     budgets: Budgets,
     leading: Gauge,
     interrupted: Family<WatchedKind, Gauge>,
+    resources: Family<ResourceLabels, Gauge>,
+    snapshots: Family<WorkspaceLabel, Gauge>,
+    scores: Option<Scores>,
+}
+
+/// Risk and findings of each connector: as many series as there are connectors, and so only where asked for.
+#[derive(Debug)]
+struct Scores {
+    risk: Family<ConnectorLabels, Gauge>,
+    findings: Family<ConnectorLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ResourceLabels {
+    kind: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WorkspaceLabel {
+    workspace: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ConnectorLabels {
+    name: String,
+    namespace: String,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl Metrics {
+    /// Nothing counted yet. Risk and findings of each connector only where asked for.
+    pub fn new(connector_metrics: bool) -> Self {
         let mut registry = Registry::with_prefix("slimio");
         let reconciles = Family::default();
         registry.register("reconciles", "Reconciles, by kind of resource and outcome", reconciles.clone());
@@ -91,11 +130,40 @@ impl Default for Metrics {
             "Watches of the Kubernetes API that hear nothing at the moment, by kind",
             interrupted.clone(),
         );
-        Self { registry, reconciles, durations, requests, effects, claims, budgets, leading, interrupted }
+        let resources = Family::default();
+        registry.register(
+            "resources",
+            "Resources, by kind and by the reason of their Ready",
+            resources.clone(),
+        );
+        let snapshots = Family::default();
+        registry.register(
+            "snapshot_timestamp_seconds",
+            "When the last complete list of a workspace's connectors was read, as Unix time",
+            snapshots.clone(),
+        );
+        let scores = connector_metrics.then(|| {
+            let (risk, findings) = (Family::default(), Family::default());
+            registry.register("connector_risk_score", "Risk score of a connector", risk.clone());
+            registry.register("connector_findings", "Findings of a connector", findings.clone());
+            Scores { risk, findings }
+        });
+        Self {
+            registry,
+            reconciles,
+            durations,
+            requests,
+            effects,
+            claims,
+            budgets,
+            leading,
+            interrupted,
+            resources,
+            snapshots,
+            scores,
+        }
     }
-}
 
-impl Metrics {
     /// One reconcile ended.
     pub fn reconcile(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Reconcile { kind, outcome }).inc();
@@ -137,6 +205,46 @@ impl Metrics {
         self.interrupted.get_or_create(&WatchedKind { kind }).set(count);
     }
 
+    /// How many objects of a kind there are, by the reason of their `Ready`.
+    pub fn resources(&self, kind: &str, reasons: &HashMap<&'static str, i64>) {
+        for (reason, count) in reasons {
+            self.resources.get_or_create(&ResourceLabels { kind: kind.to_owned(), reason }).set(*count);
+        }
+    }
+
+    /// A complete list of a workspace's connectors was read.
+    pub fn snapshot(&self, workspace: &WorkspaceKey, time: Timestamp) {
+        self.snapshots
+            .get_or_create(&WorkspaceLabel { workspace: workspace.to_string() })
+            .set(time.as_second());
+    }
+
+    /// A workspace is gone.
+    pub fn no_snapshot(&self, workspace: &WorkspaceKey) {
+        self.snapshots.remove(&WorkspaceLabel { workspace: workspace.to_string() });
+    }
+
+    /// Risk and findings of a connector.
+    pub fn score(&self, ObjectKey { namespace, name }: &ObjectKey, risk: Option<i32>, findings: Option<i64>) {
+        let Some(scores) = &self.scores else { return };
+        let labels = ConnectorLabels { name: name.clone(), namespace: namespace.clone() };
+        if let Some(risk) = risk {
+            scores.risk.get_or_create(&labels).set(i64::from(risk));
+        } else {
+            scores.risk.remove(&labels);
+        }
+        if let Some(findings) = findings {
+            scores.findings.get_or_create(&labels).set(findings);
+        } else {
+            scores.findings.remove(&labels);
+        }
+    }
+
+    /// A connector is gone.
+    pub fn no_score(&self, connector: &ObjectKey) {
+        self.score(connector, None, None);
+    }
+
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         self.budgets.read();
@@ -167,9 +275,37 @@ mod tests {
         }
     }
 
+    fn workspace() -> WorkspaceKey {
+        WorkspaceKey {
+            kind: crate::crd::WorkspaceKind::Workspace,
+            namespace: Some("team".to_owned()),
+            name: "main".to_owned(),
+        }
+    }
+
+    fn connector() -> ObjectKey {
+        ObjectKey { namespace: "team".to_owned(), name: "lake".to_owned() }
+    }
+
+    #[test]
+    fn what_is_gone_is_not_told_any_more_and_connectors_only_where_asked_for() {
+        let metrics = Metrics::new(true);
+        metrics.score(&connector(), Some(7), None);
+        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH);
+        let risk = "slimio_connector_risk_score{name=\"lake\",namespace=\"team\"} 7";
+        assert!(metrics.encode().contains(risk) && !metrics.encode().contains("findings{"));
+        metrics.no_score(&connector());
+        metrics.no_snapshot(&workspace());
+        let text = metrics.encode();
+        assert!(!text.contains("lake") && !text.contains("main"), "{text}");
+        let without = Metrics::default();
+        without.score(&connector(), Some(7), Some(9));
+        assert!(!without.encode().contains("lake"));
+    }
+
     /// Name, type and labels of every metric, as one scrape shows them once each was counted.
     fn encoded() -> Vec<String> {
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(true));
         metrics.reconcile("Scan", "ok", Duration::ZERO);
         metrics.api_request("list", "success");
         metrics.effect("Scan", "start");
@@ -177,6 +313,9 @@ mod tests {
         metrics.claim("made");
         let remote = crate::remote::tests::remote(&metrics);
         metrics.watch("Workspace team/main".to_owned(), &remote, 20);
+        metrics.resources("Scan", &[("Running", 1)].into());
+        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH);
+        metrics.score(&connector(), Some(7), Some(9));
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut all = types

@@ -15,7 +15,7 @@ use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView
 use crate::controller::bulkhead::Urgency;
 use crate::controller::registry::Entry;
 use crate::controller::workspace::AnyWorkspace;
-use crate::controller::{Blocked, Context, Error, Link, Reason, ledger, secret};
+use crate::controller::{Blocked, Context, Error, Link, ObjectKey, Reason, ledger, secret};
 use crate::crd::{
     ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
     ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
@@ -39,7 +39,7 @@ pub(super) struct Pass {
     /// The create that is counted, and not sent yet.
     pub reserved: Option<Reservation>,
     /// The Secret's value.
-    secret: Option<Result<SecretString, Blocked>>,
+    secret: Option<Result<secret::Read, Blocked>>,
 }
 
 /// What a plan is made from, and what the effects need.
@@ -113,18 +113,10 @@ pub(super) async fn observe(
     });
     let (workspace, remote) = usable(&object, &key, there.as_deref(), entry.as_ref(), ctx).await?;
 
+    let interval = entry.as_ref().map_or(Duration::from_mins(1), |entry| entry.poll_interval);
     let request = match (&desired, &there) {
         (Ok(desired), Some(workspace)) => {
-            let secret = match desired.source.secret_ref() {
-                None => None,
-                Some(reference) => {
-                    if pass.secret.is_none() {
-                        pass.secret = Some(secret::read(&ctx.client, &object.namespace, reference).await?);
-                    }
-                    pass.secret.as_ref()
-                }
-            };
-            request(&object, desired, workspace, secret)
+            request(&object, desired, workspace, pass, Look { fresh, poll: interval, ctx }).await?
         }
         (Err(blocked), _) => Err(blocked.clone()),
         (_, None) => Err(Blocked::new(Reason::WorkspaceNotFound, format!("{key} is not there"))),
@@ -138,7 +130,6 @@ pub(super) async fn observe(
         _ => BTreeSet::new(),
     };
     let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_deref(), ctx));
-    let interval = entry.map_or(Duration::from_mins(1), |entry| entry.poll_interval);
     let uid = object.uid.clone();
     let mut facts = std::mem::take(&mut pass.facts);
     facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
@@ -272,26 +263,56 @@ async fn allowed(workspace: &AnyWorkspace, namespace: &str, ctx: &Context) -> Re
     Ok(found.is_some_and(|found| selector.matches(&found.metadata.labels.unwrap_or_default())))
 }
 
-fn request(
+/// How a look is taken.
+struct Look<'a> {
+    fresh: bool,
+    poll: Duration,
+    ctx: &'a Context,
+}
+
+/// What would be sent. The Secret is read where something may follow; a quiet look leaves its value out, and goes by the
+/// digest that is remembered.
+async fn request(
     object: &Object,
     desired: &Desired,
     workspace: &AnyWorkspace,
-    secret: Option<&Result<SecretString, Blocked>>,
-) -> Result<Request, Blocked> {
-    let secret = match secret {
-        None => None,
-        Some(Ok(secret)) => Some(secret),
-        Some(Err(blocked)) => return Err(blocked.clone()),
-    };
+    pass: &mut Pass,
+    look: Look<'_>,
+) -> Result<Result<Request, Blocked>, Error> {
     let name = match &workspace.access().name_suffix {
         Some(suffix) => format!("{}{suffix}", desired.name),
         None => desired.name.clone(),
     };
-    let create = desired.request(name, secret).ok_or_else(|| {
-        Blocked::new(Reason::SecretNotFound, "the spec names a Secret that was not read".to_owned())
-    })?;
     let salt = format!("{}/{}", object.namespace, object.name);
-    Ok(Request { readable: desired.readable_config(&create), sent: sent_digest(&salt, &create), create })
+    let whole = |value: Option<&SecretString>, sent: Option<String>| {
+        let create = desired.request(name.clone(), value).ok_or_else(|| {
+            Blocked::new(Reason::SecretNotFound, "the spec names a Secret that was not read".to_owned())
+        })?;
+        let sent = sent.unwrap_or_else(|| sent_digest(&salt, &create));
+        Ok(Request { readable: desired.readable_config(&create), sent, create })
+    };
+    let Some(reference) = desired.source.secret_ref() else { return Ok(whole(None, None)) };
+    let Look { fresh, poll, ctx } = look;
+    let key = ObjectKey { namespace: object.namespace.clone(), name: object.name.clone() };
+    let subject =
+        secret::Subject { uid: object.uid.clone(), generation: object.generation, name: name.clone() };
+    if !fresh && let Some(sent) = ctx.digests.get(&key, &subject, poll) {
+        return Ok(whole(Some(&SecretString::default()), Some(sent)));
+    }
+    if pass.secret.is_none() {
+        pass.secret = Some(secret::read(&ctx.client, &object.namespace, reference).await?);
+    }
+    let read = match pass.secret.as_ref() {
+        Some(Ok(read)) => read,
+        Some(Err(blocked)) => return Ok(Err(blocked.clone())),
+        None => return Ok(whole(None, None)),
+    };
+    let request = whole(Some(&read.value), None);
+    if let Ok(request) = &request {
+        let secret = ObjectKey { namespace: key.namespace.clone(), name: reference.name.clone() };
+        ctx.digests.put(key, subject, secret, read.version.clone(), request.sent.clone());
+    }
+    Ok(request)
 }
 
 /// The ids of a list that belong to other objects of this cluster.

@@ -100,7 +100,8 @@ pub(super) struct WorkspaceView {
     pub trouble: Option<Blocked>,
 }
 
-/// What would be sent to create the connector. Holds values of Secrets, which `Debug` leaves out.
+/// What would be sent to create the connector. Holds values of Secrets, which `Debug` leaves out; after a quiet look, on which
+/// nothing is sent, they may be empty.
 pub(super) struct Request {
     /// The body.
     pub create: CreateConnector,

@@ -39,11 +39,15 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
     if let Some(remote) = &seen.entry.remote {
         ctx.metrics.watch(key.to_string(), remote, creates_left);
     }
+    if seen.observed.outcome.is_ok() {
+        ctx.metrics.snapshot(&key, seen.observed.now);
+    }
     ctx.registry.put(key.clone(), seen.entry);
     if plan.status != seen.observed.status {
         write(&workspace, plan.status, &seen.observed.orphans, ctx).await?;
     }
-    if turned {
+    // Where nobody tells of changed Secrets, each poll looks for them.
+    if turned || !ctx.settings.watch_secrets {
         ctx.wake_connectors(&Link::Workspace(key));
     } else {
         for id in seen.changed {
@@ -57,6 +61,7 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
 pub(crate) fn forget(key: &WorkspaceKey, ctx: &Context) {
     ctx.registry.remove(key);
     ctx.metrics.forget(&key.to_string());
+    ctx.metrics.no_snapshot(key);
     ctx.wake_connectors(&Link::Workspace(key.clone()));
 }
 

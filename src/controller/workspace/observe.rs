@@ -148,7 +148,7 @@ async fn connect(workspace: &AnyWorkspace, ctx: &Context) -> Result<Result<Arc<R
     }
     let namespace = secret_namespace(workspace, ctx);
     let key = match secret::read(&ctx.client, &namespace, &access.auth.api_key.secret_ref).await? {
-        Ok(key) => key,
+        Ok(read) => read.value,
         Err(blocked) => return Ok(Err(blocked)),
     };
     Ok(remote(workspace, ctx, endpoint, key))
