@@ -137,8 +137,21 @@ pub(super) fn wake(key: &WorkspaceKey, turns: &Turns, ctx: &Context) {
     }
 }
 
-/// Whether nothing but its turn is missing, as far as its status says. Whoever is held by something else waits without a
-/// turn, and has the old one back when that is over.
+/// Reasons for which an object waits that nothing of its own holds: its turn, or what its whole workspace waits for.
+const WAITING: [Reason; 9] = [
+    Reason::ApiUnavailable,
+    Reason::Creating,
+    Reason::Forbidden,
+    Reason::IdentityChanged,
+    Reason::RateLimited,
+    Reason::RemoteMissing,
+    Reason::Unauthorized,
+    Reason::WaitingForQuota,
+    Reason::WorkspaceNotReady,
+];
+
+/// Whether nothing of its own keeps an object from being created, as far as its status says. Whoever is held by something waits
+/// without a turn, and has the old one back when that is over.
 fn wishes_to_be_created(connector: &Connector) -> bool {
     let spec = &connector.spec;
     let status = connector.status.as_ref();
@@ -148,11 +161,7 @@ fn wishes_to_be_created(connector: &Connector) -> bool {
         return false;
     }
     let ready = status.and_then(|status| find(&status.conditions, READY));
-    ready.is_none_or(|ready| {
-        [Reason::Creating, Reason::WaitingForQuota, Reason::RateLimited]
-            .iter()
-            .any(|reason| reason.as_str() == ready.reason)
-    })
+    ready.is_none_or(|ready| WAITING.iter().any(|reason| reason.as_str() == ready.reason))
 }
 
 #[cfg(test)]

@@ -6,4 +6,5 @@
 mod bad_input;
 mod lab;
 mod outages;
+mod queue;
 mod the_loop;

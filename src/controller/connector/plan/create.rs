@@ -24,6 +24,12 @@ const SOON: Duration = Duration::from_secs(2);
 pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
     let workspace = match &o.workspace {
         Ok(workspace) => workspace,
+        // After a restart the workspace is looked at first: the turn that was told stands meanwhile.
+        Err(blocked)
+            if blocked.reason == Reason::WorkspaceNotReady && o.status.next_create_time.is_some() =>
+        {
+            return Plan { effect: None, status: o.status.clone(), requeue: None };
+        }
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
     };
     let request = match &o.request {
