@@ -41,6 +41,8 @@ impl ObjectKey {
 pub enum Link {
     /// A connector at an API: of Connectors that have the id, or are replacing it.
     Remote(String),
+    /// A connector at an API: of Connectors whose spec names it, to adopt or to observe it.
+    Wanted(String),
     /// A workspace: of Connectors.
     Workspace(WorkspaceKey),
     /// A Secret, by namespace and name: of Connectors and workspaces. That of a ClusterWorkspace has no namespace.
@@ -270,6 +272,9 @@ impl Linked for Connector {
             links.extend(status.connector_id.iter().cloned().map(Link::Remote));
             let replaced = status.replacement.iter().flat_map(|it| [Some(&it.old_id), it.new_id.as_ref()]);
             links.extend(replaced.flatten().cloned().map(Link::Remote));
+        }
+        if self.status.as_ref().is_none_or(|status| status.connector_id.is_none()) {
+            links.extend(self.spec.connector_id.iter().cloned().map(Link::Wanted));
         }
         let secrets = [
             self.spec.aws.as_ref().and_then(|aws| aws.external_id_secret_ref.as_ref()),

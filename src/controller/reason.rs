@@ -35,6 +35,18 @@ reasons! {
     CreateOutcomeAmbiguous,
     /// A connector of that name, provider and config is at the API already, and nobody here owns it.
     AlreadyExists,
+    /// A connector that exists at the API is about to be taken.
+    Adopting,
+    /// The connector to adopt is not as the spec says.
+    AdoptionMismatch,
+    /// The ClusterWorkspace does not allow to adopt or observe what was not created from here.
+    AdoptionNotAllowed,
+    /// Another Connector of this cluster has the connector.
+    AlreadyClaimed,
+    /// The annotation came with a copy of another object, and says nothing about this one.
+    CopyIgnored,
+    /// The connector that is observed is not as the spec says.
+    ObservedDiffers,
     /// The API refused the name as taken.
     NameConflict,
     /// The API refused the request as it stands.
@@ -93,8 +105,6 @@ reasons! {
     Deleting,
     /// The spec says to suspend.
     Suspended,
-    /// The spec asks for something that this version does not do.
-    NotBuiltYet,
     /// The risk score is not above the limit.
     RiskAcceptable,
     /// The risk score is above the limit.
@@ -105,6 +115,8 @@ reasons! {
     ConnectorNotFound,
     /// The connector exists, but cannot be scanned yet.
     ConnectorNotReady,
+    /// The connector is only observed, and is not scanned from here.
+    ConnectorObserved,
     /// The connector is being scanned already.
     ScanAlreadyRunning,
     /// The scan is about to be started.

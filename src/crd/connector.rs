@@ -84,19 +84,21 @@ pub struct ConnectorSpec {
     #[serde(default)]
     pub replace_policy: ReplacePolicy,
 
-    /// `Observe` (read only) is not built yet: until it is, such an object is answered by `Stalled`, and nothing is sent.
+    /// `Observe` reads the connector of `connectorId` and writes nothing at the API: it is not created, tested, replaced or
+    /// deleted, and does not belong to this object. From `Manage` to `Observe` it is let go and stays at the API; back, it is
+    /// adopted.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
-    /// An existing connector to adopt. Adoption is not built yet: until it is, an object with an id that the operator
-    /// does not know as its own is answered by `Stalled`, and nothing is sent.
+    /// An existing connector to adopt, or to observe. Adopted is only what has this provider and config, as far as they can
+    /// be read, and what no other Connector of the cluster has. Its name is compared where `displayName` is set.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][A-Za-z0-9._:-]*$')").message("connectorId must be an id as the API prints it, such as conn-7h2k9q"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector_id: Option<String>,
 
-    /// What happens when a connector of the same name, provider and config is there already. `Matching` (take it) is not
-    /// built yet: until it is, both values report `AlreadyExists`, and nothing is created.
+    /// What happens when a connector of the same name, provider and config is there already and no Connector of the cluster
+    /// has it: `Matching` adopts it, `ByIdOnly` reports `AlreadyExists`. Nothing is created in either case.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
 
@@ -301,7 +303,7 @@ fn unchanged_unless_consented() -> Rule {
         && (!has(oldSelf.status.findingsCount) || oldSelf.status.findingsCount == 0) \
         && (!has(oldSelf.status.scanHistory) || oldSelf.status.scanHistory.size() == 0))";
     Rule::new(format!(
-        "!({EXISTS}) || self.spec.replacePolicy == 'Recreate' || {nothing_to_lose} || ({unchanged})"
+        "!({EXISTS}) || self.spec.managementPolicy == 'Observe' || self.spec.replacePolicy == 'Recreate' || {nothing_to_lose} || ({unchanged})"
     ))
     .message(
         "the API cannot change a connector, and replacing this one would lose its scan history and findings: revert \

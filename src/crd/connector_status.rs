@@ -20,10 +20,15 @@ pub struct ConnectorStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The connector's id at the API.
+    /// The connector's id at the API, once it is this object's. Absent while it is only observed.
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector_id: Option<String>,
+    /// The id that is about to be taken. It stands here before anybody is asked who else has it, so that of two objects that
+    /// want one id at the same time one sees the other.
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopting: Option<String>,
     /// How the operator came to it.
     #[schemars(with = "Origin")]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,8 +66,8 @@ pub struct ClusterWorkspaceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
 
-    /// Whether those namespaces may adopt or observe connectors that this operator did not create. Adoption is not built
-    /// yet: until it is, the field is accepted and has no effect.
+    /// Whether those namespaces may adopt or observe connectors that this operator did not create with this key. Whoever
+    /// may write a Connector there can then take, and delete, any connector of the API workspace that no Connector has.
     #[serde(default)]
     pub allow_adoption: bool,
 }

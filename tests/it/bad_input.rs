@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use slimio_operator::crd::{Connector, ConnectorStatus};
+use slimio_operator::crd::Connector;
 
 use crate::lab::{Lab, condition, id};
 
@@ -264,26 +264,6 @@ async fn a_connector_of_the_same_name_at_the_api_is_not_taken_and_not_doubled() 
     assert_eq!(lab.remote().await.len(), 1);
     lab.kubectl(&["delete", "connector", "a", "--timeout=60s"]).await;
     assert_eq!(lab.remote().await.len(), 1, "what is not ours is left alone");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_built_yet_says_so_and_sends_nothing() {
-    let lab = Lab::shared("notyet").await;
-    let bucket = lab.bucket(1).await;
-    lab.apply(&lab.connector("adopt", &bucket, "  connectorId: conn-somebodys")).await;
-    lab.apply(&lab.connector(
-        "observe",
-        &bucket,
-        "  managementPolicy: Observe\n  connectorId: conn-somebodys",
-    ))
-    .await;
-    for name in ["adopt", "observe"] {
-        let (connector, message) = lab.until_reason(name, "NotBuiltYet").await;
-        assert!(message.contains("not built yet"), "{message}");
-        assert_eq!(connector.status, Some(ConnectorStatus { ..connector.status.clone().unwrap() }));
-        assert!(connector.metadata.finalizers.is_none());
-    }
-    assert_eq!(lab.remote().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::observe::{Pass, Seen, asker};
 use super::observed::Facts;
 use super::plan::{Effect, Note};
+use super::survey;
 use crate::controller::conditions::{READY, find};
 use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error, Reason};
@@ -45,6 +46,11 @@ pub(super) async fn act(
         Effect::Record { status, note } => {
             let before = connector.status.as_ref().and_then(|status| status.connector_id.clone());
             let after = status.connector_id.clone();
+            let wished = connector.status.as_ref().and_then(|status| status.adopting.clone());
+            if wished != status.adopting {
+                // Who else has an id was asked for another one.
+                pass.facts.survey = None;
+            }
             if let Some(id) = &after {
                 ctx.owned.lock().insert(id.clone(), connector.uid().unwrap_or_default());
             }
@@ -68,6 +74,15 @@ pub(super) async fn act(
             let mut finalizers = connector.metadata.finalizers.clone().unwrap_or_default();
             finalizers.push(FINALIZER.to_owned());
             patch_meta(&connector, json!({ "finalizers": finalizers }), "add the finalizer", ctx).await?
+        }
+        Effect::DropFinalizer => {
+            let left =
+                connector.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect::<Vec<_>>();
+            patch_meta(&connector, json!({ "finalizers": left }), "remove the finalizer", ctx).await?
+        }
+        Effect::Survey { id, name } => {
+            pass.facts.survey = Some(survey::survey(&connector, &id, &name, ctx).await?);
+            connector
         }
         Effect::Annotate { value } => {
             patch_meta(&connector, json!({ "annotations": { CONNECTOR_ANNOTATION: value } }), "annotate", ctx)
@@ -248,7 +263,7 @@ async fn say(connector: &Connector, note: &Note, ctx: &Context) {
     }
     let (reason, text) = note.words();
     tracing::info!(object = %title(connector), reason = %reason, "{text}");
-    let warning = matches!(note, Note::LostAtTheApi(_));
+    let warning = matches!(note, Note::LostAtTheApi(_) | Note::CopyIgnored(_));
     ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text).await;
 }
 
@@ -262,6 +277,18 @@ impl Note {
             Self::Seen => (Reason::Creating, "seen".to_owned()),
             Self::Created(id) => (Reason::Creating, format!("created {id} at the API")),
             Self::Recovered(id) => (Reason::Creating, format!("found {id}, whose create's answer was lost")),
+            Self::Adopted(id) => (Reason::Adopting, format!("adopted {id}, which was at the API already")),
+            Self::Restored(id) => {
+                (Reason::Adopting, format!("took {id} again, as the backup of this object says"))
+            }
+            Self::CopyIgnored(object) => (
+                Reason::CopyIgnored,
+                format!("the annotation {CONNECTOR_ANNOTATION} is that of {object}, and is ignored"),
+            ),
+            Self::OnlyObserved(id) => (
+                Reason::Adopting,
+                format!("let go of {id}, which stays at the API and is only read from now on"),
+            ),
             Self::ReplacementBegun(id) => {
                 (Reason::Replacing, format!("{id} is being replaced: it is deleted, then made anew"))
             }
@@ -271,7 +298,7 @@ impl Note {
             Self::LostAtTheApi(id) => (
                 Reason::RemoteMissing,
                 format!(
-                    "{id} was deleted at the API, and its scan history and findings with it; it is made again"
+                    "{id} was deleted at the API by somebody else, and its scan history and findings with it"
                 ),
             ),
             Self::Deleted(id) => (Reason::Deleting, format!("deleted {id} at the API")),
@@ -295,6 +322,8 @@ impl Effect {
             Self::List => "list",
             Self::Claim(_) => "claim",
             Self::CloseClaim { .. } => "close_claim",
+            Self::DropFinalizer => "drop_finalizer",
+            Self::Survey { .. } => "survey",
             Self::Create => "create",
             Self::Test(_) => "test",
             Self::Read(_) => "read",

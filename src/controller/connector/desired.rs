@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::crd::{
-    AwsSource, AzureSource, ConnectorScope, ConnectorSpec, DeletionPolicy, GcpSource, ManagementPolicy,
-    ReplacePolicy, SecretKeyRef, WorkspaceKey,
+    AdoptionPolicy, AwsSource, AzureSource, ConnectorScope, ConnectorSpec, DeletionPolicy, GcpSource,
+    ManagementPolicy, ReplacePolicy, SecretKeyRef, WorkspaceKey,
 };
 use crate::duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Desired {
     pub workspace: WorkspaceKey,
     /// Its name at the API, before the workspace's suffix.
     pub name: String,
+    /// Whether the user gave that name: if not, one that is adopted keeps its own.
+    pub named: bool,
     /// Where the data is.
     pub source: Source,
     /// What part of it is meant.
@@ -43,8 +45,8 @@ pub(super) struct Desired {
     pub replace: ReplacePolicy,
     /// The id that the user wants to be taken.
     pub connector_id: Option<String>,
-    /// Whether the connector is only to be read.
-    pub observe: bool,
+    /// Whether a connector that is there already, and that nobody has, is taken instead of creating one.
+    pub adopt_matching: bool,
     /// How often the connection is tested again, in seconds.
     pub test_interval_seconds: Option<i64>,
     /// The highest acceptable risk score.
@@ -118,7 +120,8 @@ impl Source {
 }
 
 impl Desired {
-    /// Parses the spec of the object `namespace`/`name`.
+    /// Parses the spec of the object `namespace`/`name`. None: the connector is observed, and there is nothing that it could be
+    /// compared with.
     ///
     /// # Errors
     /// The first thing that is wrong, in words that say what to do.
@@ -139,7 +142,7 @@ impl Desired {
             replace_policy,
             management_policy,
             connector_id,
-            adoption_policy: _,
+            adoption_policy,
             connection_test,
             max_risk_score,
             suspend,
@@ -154,7 +157,10 @@ impl Desired {
             (Some(aws), None, None) => parse_aws(aws)?,
             (None, Some(gcp), None) => parse_gcp(gcp)?,
             (None, None, Some(azure)) => parse_azure(azure)?,
-            (None, None, None) if observe => return Ok(None),
+            (None, None, None) if observe => {
+                check_id(connector_id.as_deref())?;
+                return Ok(None);
+            }
             _ => return invalid("set exactly one of spec.aws, spec.gcp and spec.azure"),
         };
         let test_interval_seconds = match connection_test.as_ref().and_then(|test| test.interval.as_deref()) {
@@ -171,9 +177,7 @@ impl Desired {
         if display_name.as_ref().is_some_and(|name| !forms::is_display_name(name)) {
             return invalid("displayName must not contain control characters, nor begin or end with a space");
         }
-        if connector_id.as_ref().is_some_and(|id| !forms::is_connector_id(id)) {
-            return invalid("connectorId must be an id as the API prints it, such as conn-7h2k9q");
-        }
+        check_id(connector_id.as_deref())?;
         let name = display_name.clone().unwrap_or_else(|| format!("{namespace}.{name}"));
         if name.chars().count() > NAME_LIMIT {
             return invalid(
@@ -183,12 +187,13 @@ impl Desired {
         Ok(Some(Self {
             workspace: workspace_ref.key(namespace),
             name,
+            named: display_name.is_some(),
             source,
             scope: parse_scope(scope.as_ref())?,
             deletion: *deletion_policy,
             replace: *replace_policy,
             connector_id: connector_id.clone(),
-            observe,
+            adopt_matching: *adoption_policy == AdoptionPolicy::Matching,
             test_interval_seconds,
             max_risk_score: *max_risk_score,
             suspend: *suspend,
@@ -262,6 +267,15 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 
 fn invalid<T>(message: &str) -> Result<T, InvalidSpec> {
     Err(InvalidSpec(message.to_owned()))
+}
+
+fn check_id(id: Option<&str>) -> Result<(), InvalidSpec> {
+    match id {
+        Some(id) if !forms::is_connector_id(id) => {
+            invalid("connectorId must be an id as the API prints it, such as conn-7h2k9q")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn parse_aws(aws: &AwsSource) -> Result<Source, InvalidSpec> {

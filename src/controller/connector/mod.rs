@@ -1,10 +1,12 @@
 //! Connector: observe, plan, act, one effect at a time, until the plan comes to rest.
 
 mod act;
+mod backup;
 mod desired;
 mod observe;
 mod observed;
 mod plan;
+mod survey;
 
 use std::time::Duration;
 

@@ -10,17 +10,18 @@ use kube::core::SelectorExt;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::backup::{BackupRecord, Sealer};
 use super::desired::{Desired, InvalidSpec, sent_digest};
-use super::observed::{Facts, Object, Observed, OpenClaim, Request, WorkspaceView};
+use super::observed::{Facts, Object, Observed, OpenClaim, Request, Watched, WorkspaceView};
 use crate::controller::bulkhead::Urgency;
 use crate::controller::registry::Entry;
 use crate::controller::workspace::AnyWorkspace;
 use crate::controller::{Blocked, Context, Error, Link, ObjectKey, Reason, ledger, secret};
 use crate::crd::{
     ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
-    ConnectorStatus, FINALIZER, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
+    FINALIZER, ManagementPolicy, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
 };
-use crate::remote::{Asker, Listing, Remote, Reservation, Sight, Standing};
+use crate::remote::{Asker, Remote, Reservation, Sight, Standing};
 
 /// Polls that may fail before what was read is not a truth any more.
 const POLLS: u32 = 3;
@@ -93,7 +94,7 @@ pub(super) async fn observe(
     let object = object(connector);
     let status = connector.status.clone().unwrap_or_default();
     let key = connector.spec.workspace_ref.key(&object.namespace);
-    let desired = desired(&object, connector, &status);
+    let (desired, observing) = desired(&object, connector);
 
     // An open claim matters where there is no id yet, or one is about to go.
     let claims_matter = status.connector_id.is_none()
@@ -121,14 +122,15 @@ pub(super) async fn observe(
         (Err(blocked), _) => Err(blocked.clone()),
         (_, None) => Err(Blocked::new(Reason::WorkspaceNotFound, format!("{key} is not there"))),
     };
-    let sight = match (&remote, status.connector_id.as_deref().map(ConnectorId::parse)) {
-        (Some(remote), Some(Ok(id))) => remote.sight(&id),
+    let own = status.connector_id.clone().and_then(|id| ConnectorId::parse(id).ok());
+    let sight = match (&remote, own.as_ref().or(observing.as_ref().map(|watched| &watched.id))) {
+        (Some(remote), Some(id)) => remote.sight(id),
         _ => Sight::Unread,
     };
-    let taken = match &pass.facts.listing {
-        Some(Ok(listing)) => taken(listing, &object.uid, ctx),
-        _ => BTreeSet::new(),
-    };
+    let listed = pass.facts.listing.iter().flatten().flat_map(|listing| listing.items.iter());
+    let wanted = connector.spec.connector_id.clone().or_else(|| Some(BackupRecord::parse(&object)?.id));
+    let wanted = wanted.filter(|_| status.connector_id.is_none());
+    let taken = taken(listed.map(|item| item.id.as_str()).chain(wanted.as_deref()), &object.uid, ctx);
     let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_deref(), ctx));
     let uid = object.uid.clone();
     let mut facts = std::mem::take(&mut pass.facts);
@@ -138,6 +140,7 @@ pub(super) async fn observe(
         status,
         desired,
         workspace,
+        observing,
         request,
         sight,
         claim,
@@ -167,27 +170,22 @@ fn object(connector: &Connector) -> Object {
         acknowledged: annotation(CREDENTIALS_ACKNOWLEDGED_ANNOTATION),
         copy: annotation(CONNECTOR_ANNOTATION),
         deletion: connector.spec.deletion_policy,
+        observe: connector.spec.management_policy == ManagementPolicy::Observe,
     }
 }
 
-fn desired(object: &Object, connector: &Connector, status: &ConnectorStatus) -> Result<Desired, Blocked> {
-    let parsed = Desired::parse(&object.namespace, &object.name, &connector.spec)
-        .map_err(|InvalidSpec(message)| Blocked::new(Reason::InvalidSpec, message))?;
-    let not_built = |what: &str| {
-        Blocked::new(Reason::NotBuiltYet, format!("{what} is not built yet, and nothing was sent"))
+/// The spec, and the connector that it only wants to be read.
+fn desired(object: &Object, connector: &Connector) -> (Result<Desired, Blocked>, Option<Watched>) {
+    let parsed = match Desired::parse(&object.namespace, &object.name, &connector.spec) {
+        Ok(parsed) => parsed,
+        Err(InvalidSpec(message)) => return (Err(Blocked::new(Reason::InvalidSpec, message)), None),
     };
-    let desired =
-        parsed.filter(|desired| !desired.observe).ok_or_else(|| not_built("managementPolicy Observe"))?;
-    // With an open claim the id picks one of several candidates; without an id and a claim it would be an adoption.
-    let known = status.connector_id.is_some()
-        || status
-            .conditions
-            .iter()
-            .any(|condition| condition.reason == Reason::CreateOutcomeAmbiguous.as_str());
-    if desired.connector_id.is_some() && !known {
-        return Err(not_built("adoption by spec.connectorId"));
-    }
-    Ok(desired)
+    let id = connector.spec.connector_id.clone().filter(|_| object.observe);
+    let observing = id
+        .and_then(|id| ConnectorId::parse(id).ok())
+        .map(|id| Watched { id, max_risk_score: connector.spec.max_risk_score });
+    let nothing = || Blocked::new(Reason::InvalidSpec, "the spec says nothing of a provider".to_owned());
+    (parsed.ok_or_else(nothing), observing)
 }
 
 /// The workspace, as far as it can be used: for deletions also when its Secret is gone.
@@ -224,12 +222,16 @@ async fn usable(
         retry: None,
     });
     let view = match (&entry.remote, &entry.identity, blocked) {
-        (Some(_), Some(identity), trouble) if trouble.is_none() || object.deleting => Ok(WorkspaceView {
-            title: key.to_string(),
-            secret: secret_title(there, ctx),
-            identity: identity.clone(),
-            trouble: trouble.or_else(|| entry.trouble.clone()),
-        }),
+        (Some(remote), Some(identity), trouble) if trouble.is_none() || object.deleting => {
+            Ok(WorkspaceView {
+                title: key.to_string(),
+                secret: secret_title(there, ctx),
+                identity: identity.clone(),
+                trouble: trouble.or_else(|| entry.trouble.clone()),
+                allows_adoption: there.allows_adoption(),
+                sealer: Sealer::new(remote.credential()),
+            })
+        }
         (_, _, Some(blocked)) => Err(blocked),
         _ => Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))),
     };
@@ -315,14 +317,14 @@ async fn request(
     Ok(request)
 }
 
-/// The ids of a list that belong to other objects of this cluster.
-fn taken(listing: &Listing, uid: &str, ctx: &Context) -> BTreeSet<String> {
+/// Those of `ids` that belong to other objects of this cluster.
+fn taken<'a>(ids: impl Iterator<Item = &'a str>, uid: &str, ctx: &Context) -> BTreeSet<String> {
     let put_down = ctx.owned.lock();
     let another = |id: &str| {
         put_down.get(id).is_some_and(|owner| owner != uid)
             || ctx.index.another_refers::<Connector>(&Link::Remote(id.to_owned()), uid)
     };
-    listing.items.iter().map(|item| item.id.as_str()).filter(|id| another(id)).map(str::to_owned).collect()
+    ids.filter(|id| another(id)).map(str::to_owned).collect()
 }
 
 /// Whether a Scan of ours was ever claimed or started on that connector.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use connectors_api::wire::{ConnectorCreated, ConnectorDetail, CreateConnector, TestOutcome};
+use connectors_api::wire::{ConnectorCreated, ConnectorDetail, ConnectorId, CreateConnector, TestOutcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::backup::Sealer;
 use super::desired::Desired;
 use crate::controller::Blocked;
 use crate::controller::ledger::Denied;
@@ -29,6 +30,8 @@ pub(super) struct Observed {
     pub desired: Result<Desired, Blocked>,
     /// The workspace, as far as it can be used.
     pub workspace: Result<WorkspaceView, Blocked>,
+    /// The connector that is only to be read, where the spec says so.
+    pub observing: Option<Watched>,
     /// What would be sent, secrets included.
     pub request: Result<Request, Blocked>,
     /// What was last seen of its id.
@@ -78,6 +81,8 @@ pub(super) struct Object {
     pub copy: Option<String>,
     /// `spec.deletionPolicy`, also of a spec that is not valid.
     pub deletion: Option<DeletionPolicy>,
+    /// Whether the connector is only to be read, also by a spec that is not valid.
+    pub observe: bool,
 }
 
 impl Object {
@@ -98,6 +103,32 @@ pub(super) struct WorkspaceView {
     pub identity: String,
     /// Something that hinders requests, but not the use of what was read before.
     pub trouble: Option<Blocked>,
+    /// Whether what was not created from here may be adopted and observed.
+    pub allows_adoption: bool,
+    /// What seals the annotation.
+    pub sealer: Sealer,
+}
+
+/// A connector that is only read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Watched {
+    /// Its id.
+    pub id: ConnectorId,
+    /// The highest acceptable risk score.
+    pub max_risk_score: Option<i32>,
+}
+
+/// Who in the cluster has, wants or may be about to get one id, read from the API server and not from the caches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Survey {
+    /// The object that has it.
+    pub holder: Option<String>,
+    /// An older object that is about to take it.
+    pub older: Option<String>,
+    /// A younger object that is about to take it.
+    pub younger: Option<String>,
+    /// An object whose create under that name may have made it.
+    pub creating: Option<String>,
 }
 
 /// What would be sent to create the connector. Holds values of Secrets, which `Debug` leaves out; after a quiet look, on which
@@ -138,6 +169,8 @@ pub(super) struct Facts {
     pub listing: Option<Result<Listing, Fault>>,
     /// Nonce of the claim that this pass opened, and how long ago.
     pub claimed: Option<(String, Duration)>,
+    /// Who else has the id that is about to be taken.
+    pub survey: Option<Survey>,
     /// Why no claim was given.
     pub denied: Option<Denied>,
     /// The create's outcome.
@@ -160,5 +193,6 @@ impl Facts {
         self.read = None;
         self.deleted = None;
         self.gone = None;
+        self.survey = None;
     }
 }

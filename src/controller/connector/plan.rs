@@ -1,6 +1,7 @@
 //! What to do next for a Connector. Pure and total: the same observation gives the same plan, and a plan has at most one
 //! effect, so that every instant at which the operator can die lies between two plans.
 
+mod adopt;
 mod create;
 mod delete;
 mod outlook;
@@ -8,6 +9,7 @@ mod recover;
 mod refresh;
 mod replace;
 mod steady;
+mod watch_only;
 
 #[cfg(test)]
 mod tests;
@@ -44,10 +46,19 @@ pub(super) enum Effect {
     },
     /// Put our finalizer on the object.
     AddFinalizer,
-    /// Keep a copy of the id in the annotation.
+    /// Keep a copy of the id in the annotation, or take it away.
     Annotate {
         /// The annotation's value.
-        value: String,
+        value: Option<String>,
+    },
+    /// Take our finalizer off an object that goes on, and whose connector is not its own any more.
+    DropFinalizer,
+    /// Find out on the API server who else has an id, or is about to.
+    Survey {
+        /// The id.
+        id: ConnectorId,
+        /// The connector's name at the API.
+        name: String,
     },
     /// Read the whole list.
     List,
@@ -86,6 +97,14 @@ pub(super) enum Note {
     Created(String),
     /// The connector whose create's answer was lost was found.
     Recovered(String),
+    /// The connector was there already, and belongs to this object now.
+    Adopted(String),
+    /// The connector that a backup tells of belongs to this object again.
+    Restored(String),
+    /// The annotation is that of another object.
+    CopyIgnored(String),
+    /// The connector stays at the API, and is only read from now on.
+    OnlyObserved(String),
     /// A replacement began.
     ReplacementBegun(String),
     /// A replacement's old connector is gone.
@@ -107,10 +126,10 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let plan = if o.object.deleting { delete::plan(o) } else { live(o) };
     match plan.effect {
         // `Ready` is there from the first touch, before anything is done that may take time.
-        Some(_) if o.status.conditions.is_empty() && !o.object.deleting => Plan {
-            effect: Some(Effect::Record { status: Box::new(plan.status.clone()), note: Note::Seen }),
-            ..plan
-        },
+        Some(_) if o.status.conditions.is_empty() && !o.object.deleting => {
+            let note = adopt::foreign_copy(o).map_or(Note::Seen, Note::CopyIgnored);
+            Plan { effect: Some(Effect::Record { status: Box::new(plan.status.clone()), note }), ..plan }
+        }
         _ => plan,
     }
 }
@@ -125,8 +144,11 @@ fn live(o: &Observed) -> Plan {
     if id.is_none() && recover::is_due(o) {
         return create::after_lost_answer(o);
     }
+    if let Some(watched) = &o.observing {
+        return watch_only::plan(o, watched, id.as_ref());
+    }
     match (&o.desired, id) {
-        (Ok(desired), None) => create::plan(o, desired),
+        (Ok(desired), None) => adopt::plan(o, desired).unwrap_or_else(|| create::plan(o, desired)),
         (Ok(desired), Some(id)) => steady::plan(o, desired, &id),
         (Err(blocked), Some(_)) if o.status.replacement.is_none() => {
             steady::close_claim(o).unwrap_or_else(|| stalled(blocked))

@@ -116,6 +116,12 @@ fn scannable(
     if connector.metadata.deletion_timestamp.is_some() {
         return Err(not_ready("is being deleted".to_owned()));
     }
+    if connector.spec.management_policy == crd::ManagementPolicy::Observe {
+        return Err(Blocked::new(
+            Reason::ConnectorObserved,
+            format!("{title} is only observed: set its spec.managementPolicy to Manage to scan it"),
+        ));
+    }
     if status.replacement.is_some() {
         return Err(not_ready("is being replaced".to_owned()));
     }

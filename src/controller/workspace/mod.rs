@@ -51,7 +51,8 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
         ctx.wake_connectors(&Link::Workspace(key));
     } else {
         for id in seen.changed {
-            ctx.wake_connectors(&Link::Remote(id));
+            ctx.wake_connectors(&Link::Remote(id.clone()));
+            ctx.wake_connectors(&Link::Wanted(id));
         }
     }
     Ok(plan.requeue)

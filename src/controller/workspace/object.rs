@@ -103,6 +103,15 @@ impl AnyWorkspace {
         }
     }
 
+    /// Whether its namespaces may take connectors that were not created from here. The namespaced kind's key is its
+    /// namespace's own.
+    pub fn allows_adoption(&self) -> bool {
+        match self {
+            Self::Cluster(object) => object.spec.allow_adoption,
+            Self::Namespaced(_) => true,
+        }
+    }
+
     /// The status as it was read.
     pub fn status(&self) -> WorkspaceStatus {
         let status = match self {

@@ -161,7 +161,7 @@ fn what_is_left_out_has_its_default() {
         (desired.connector_id, desired.test_interval_seconds, desired.max_risk_score),
         (None, None, None)
     );
-    assert!(!desired.suspend && !desired.observe);
+    assert!(!desired.suspend && !desired.adopt_matching && !desired.named);
 }
 
 #[test]

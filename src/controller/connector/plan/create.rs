@@ -9,12 +9,12 @@ use super::super::desired::Desired;
 use super::super::observed::{Observed, Request, WorkspaceView};
 use super::outlook::Outlook;
 use super::recover::{self, Recovery};
-use super::{Effect, Note, Plan};
+use super::{Effect, Note, Plan, adopt};
 use crate::controller::Reason;
 use crate::controller::conditions::{STALLED, find, whole_seconds};
 use crate::controller::ledger::{Denied, LEASE};
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, Origin};
-use crate::remote::{Fault, FaultKind};
+use crate::remote::{Fault, FaultKind, Listing};
 
 /// How often the list is read again for a connector that stands in the way.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
@@ -54,6 +54,13 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
     }
     // The old connector of a replacement may still stand in a list that was begun before it went.
     let old = o.status.replacement.as_ref().map(|replacement| replacement.old_id.as_str());
+    if desired.adopt_matching
+        && let Some(Ok(listing)) = &o.facts.listing
+        && listing.alarm.is_none()
+        && let [item] = there_already(o, listing, request, desired, old).as_slice()
+    {
+        return adopt::matching(o, workspace, item);
+    }
     if let Some(plan) = look(o, request, desired, old) {
         return plan;
     }
@@ -101,6 +108,28 @@ pub(super) fn look(o: &Observed, request: &Request, desired: &Desired, own: Opti
         );
         return Some(Outlook::waiting(Reason::ApiUnavailable, message).again_in(LOOK_AGAIN).settle(o));
     }
+    let there = there_already(o, listing, request, desired, own);
+    if there.is_empty() {
+        return None;
+    }
+    let ids = there.iter().map(|item| item.id.as_str()).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "the API has a connector named {:?} with the same provider and config already ({ids}), and none was created: set \
+         spec.connectorId to adopt it{}, delete it there, or give this one another spec.displayName",
+        request.create.name,
+        if there.len() == 1 { " (or spec.adoptionPolicy to Matching)" } else { "" },
+    );
+    Some(Outlook::stalled(Reason::AlreadyExists, message).again_in(LOOK_AGAIN).settle(o))
+}
+
+/// The connectors of the same name, provider and config that nobody here owns, by id.
+fn there_already<'a>(
+    o: &Observed,
+    listing: &'a Listing,
+    request: &Request,
+    desired: &Desired,
+    own: Option<&str>,
+) -> Vec<&'a ConnectorItem> {
     let mut there = listing
         .items
         .iter()
@@ -108,19 +137,9 @@ pub(super) fn look(o: &Observed, request: &Request, desired: &Desired, own: Opti
         .filter(|item| {
             same(item, &request.create.name, desired.source.provider().as_str(), &request.readable)
         })
-        .map(|item| item.id.as_str())
         .collect::<Vec<_>>();
-    there.sort_unstable();
-    if there.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "the API has a connector named {:?} with the same provider and config already ({}), and none was created: delete it \
-         there, or give this one another spec.displayName",
-        request.create.name,
-        there.join(", ")
-    );
-    Some(Outlook::stalled(Reason::AlreadyExists, message).again_in(LOOK_AGAIN).settle(o))
+    there.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    there
 }
 
 /// Whether an item has that name, provider and config, as far as they can be read.
@@ -284,7 +303,8 @@ pub(super) fn after_lost_answer(o: &Observed) -> Plan {
     if let Err(blocked) = &o.workspace {
         return Outlook::blocked(blocked).settle(o);
     }
-    let wanted = o.desired.as_ref().ok().and_then(|desired| desired.connector_id.as_deref());
+    let observed = o.observing.as_ref().map(|watched| watched.id.as_str());
+    let wanted = observed.or(o.desired.as_ref().ok().and_then(|desired| desired.connector_id.as_deref()));
     match recover::decide(o) {
         Recovery::Look => {
             let outlook = Outlook::waiting(

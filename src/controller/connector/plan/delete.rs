@@ -29,10 +29,13 @@ pub(super) fn plan(o: &Observed) -> Plan {
     if o.object.abandon {
         return release(o, Note::Abandoned(id.map(|id| id.to_string())), "the object was abandoned");
     }
-    let policy = o.object.deletion.unwrap_or(match o.status.origin {
-        Some(Origin::Adopted) => DeletionPolicy::Retain,
-        Some(Origin::Created) | None => DeletionPolicy::Delete,
-    });
+    let policy = match (o.object.deletion, o.status.origin) {
+        // What is only to be read is not deleted either, however far it was let go.
+        _ if o.object.observe => DeletionPolicy::Retain,
+        (Some(policy), _) => policy,
+        (None, Some(Origin::Adopted)) => DeletionPolicy::Retain,
+        (None, Some(Origin::Created) | None) => DeletionPolicy::Delete,
+    };
     if policy == DeletionPolicy::Retain {
         let note = id.map_or(Note::NothingThere, |id| Note::Retained(id.to_string()));
         return release(o, note, "the connector stays at the API");

@@ -153,7 +153,8 @@ impl Outlook {
             let secret = o.workspace.as_ref().map_or("Secret", |workspace| &workspace.secret);
             message = format!("{message} {secret}");
         }
-        let mut status = status.unwrap_or_else(|| o.status.clone());
+        // Who does not go on with an adoption lets others have the id.
+        let mut status = status.unwrap_or_else(|| ConnectorStatus { adopting: None, ..o.status.clone() });
         let truth = match verdict {
             Verdict::Ready => Truth::True,
             Verdict::Waiting | Verdict::Stalled | Verdict::Resting => Truth::False,
@@ -250,7 +251,10 @@ fn named(buckets: &[String]) -> String {
 }
 
 fn risk(o: &Observed, status: &ConnectorStatus) -> Option<Wanted> {
-    let limit = o.desired.as_ref().ok()?.max_risk_score?;
+    let limit = match &o.observing {
+        Some(watched) => watched.max_risk_score?,
+        None => o.desired.as_ref().ok()?.max_risk_score?,
+    };
     let (truth, reason, message) = match status.risk_score {
         None => {
             (Truth::Unknown, Reason::NotScanned, "there is no risk score before the first scan".to_owned())

@@ -20,8 +20,8 @@ pub(super) fn shows_a_change(status: &ConnectorStatus, seen: &Observation) -> bo
         || seen.last_scan.is_some_and(|last| status.last_scan_time != Some(whole_seconds(last)))
 }
 
-/// The status with what was seen.
-pub(super) fn refreshed(o: &Observed, desired: &Desired, seen: &Observation) -> ConnectorStatus {
+/// The status with what the API shows of a connector, whoever it belongs to.
+pub(super) fn shown(o: &Observed, seen: &Observation) -> ConnectorStatus {
     let mut status = o.status.clone();
     status.provider = Some(seen.provider.as_str().to_owned());
     status.state = Some(seen.state.as_str().to_owned());
@@ -35,6 +35,12 @@ pub(super) fn refreshed(o: &Observed, desired: &Desired, seen: &Observation) -> 
     if let Some(Ok(read)) = &o.facts.read {
         status.scan_history = history(read);
     }
+    status
+}
+
+/// The status with what was seen and done.
+pub(super) fn refreshed(o: &Observed, desired: &Desired, seen: &Observation) -> ConnectorStatus {
+    let mut status = shown(o, seen);
     if o.scanned {
         status.scanned = Some(true);
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use connectors_api::wire::{ConfigMatch, ConnectorId, ConnectorState, readable_config_matches};
+use connectors_api::wire::{ConfigMatch, ConnectorId, ConnectorState, Provider, readable_config_matches};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 
+use super::super::backup::BackupRecord;
 use super::super::desired::Desired;
 use super::super::observed::{Observed, WorkspaceView};
 use super::create::without_connector;
@@ -14,7 +16,7 @@ use super::{Effect, Note, Plan, recover, replace};
 use crate::controller::conditions::{CONNECTED, Truth, find, whole_seconds};
 use crate::controller::ledger::SETTLED_AFTER;
 use crate::controller::{Blocked, Reason};
-use crate::crd::{ConnectionTest, ConnectorStatus};
+use crate::crd::{ConnectionTest, ConnectorStatus, Origin};
 use crate::remote::{Fault, FaultKind, Observation, Sight};
 
 /// The wait after the first failed test; doubled with each further one.
@@ -87,9 +89,14 @@ fn bookkeeping(o: &Observed, id: &ConnectorId) -> Option<Plan> {
     if !o.object.finalizer {
         return Some(Plan::act(o, Effect::AddFinalizer, being_tested()));
     }
-    let copy = copy(o, id);
-    if o.object.copy.as_ref() != Some(&copy) {
-        return Some(Plan::act(o, Effect::Annotate { value: copy }, being_tested()));
+    // The seal is today's key's, so it waits until that key is known to show the connector.
+    if let Ok(workspace) = &o.workspace
+        && o.status.identity.as_ref() == Some(&workspace.identity)
+    {
+        let copy = BackupRecord::of(&o.object, &o.status, id, &workspace.sealer).text();
+        if o.object.copy.as_ref() != Some(&copy) {
+            return Some(Plan::act(o, Effect::Annotate { value: Some(copy) }, being_tested()));
+        }
     }
     // What this pass opened for a replacement, and did not use yet, is still needed.
     let unused = !recover::is_due(o) && o.facts.created.is_none();
@@ -100,18 +107,6 @@ fn bookkeeping(o: &Observed, id: &ConnectorId) -> Option<Plan> {
 pub(super) fn close_claim(o: &Observed) -> Option<Plan> {
     let nonce = o.claim.as_ref()?.claim.nonce.clone();
     Some(Plan::act(o, Effect::CloseClaim { nonce, why: "the connector is known" }, being_tested()))
-}
-
-/// What the annotation keeps for a backup: enough to find the connector again, and to tell a copy from the original.
-fn copy(o: &Observed, id: &ConnectorId) -> String {
-    serde_json::json!({
-        "id": id.as_str(),
-        "origin": o.status.origin,
-        "identity": o.status.identity,
-        "object": format!("{}/{}", o.object.namespace, o.object.name),
-        "uid": o.object.uid,
-    })
-    .to_string()
 }
 
 /// Whether the connector was made with another key or endpoint than today's, and today's does not show it: a key that does
@@ -178,8 +173,11 @@ fn gone(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId) -> Option<Pla
         let message = format!("{id} is not at the API any more; it is not made again: spec.suspend is set");
         return Some(Outlook::resting(Reason::RemoteMissing, message).settle(o));
     }
-    let message =
-        format!("{id} was deleted at the API, with its scan history and findings; it is made again");
+    let what_now = match o.desired.as_ref().map(|desired| desired.connector_id.is_some()) {
+        Ok(true) => "spec.connectorId names it",
+        _ => "it is made again",
+    };
+    let message = format!("{id} was deleted at the API, with its scan history and findings; {what_now}");
     let outlook = Outlook::waiting(Reason::RemoteMissing, message).with(without_connector(&o.status));
     let Plan { status, .. } = outlook.settle(o);
     Some(Plan {
@@ -214,7 +212,7 @@ fn fresh_look(o: &Observed, id: &ConnectorId, trouble: Option<&Blocked>) -> Opti
     }
 }
 
-fn says_how_it_is(status: &ConnectorStatus) -> bool {
+pub(super) fn says_how_it_is(status: &ConnectorStatus) -> bool {
     status.connection_test.is_some()
 }
 
@@ -229,7 +227,7 @@ fn unread(o: &Observed, trouble: Option<&Blocked>) -> Plan {
     not_read_recently(o, trouble)
 }
 
-fn not_read_recently(o: &Observed, trouble: Option<&Blocked>) -> Plan {
+pub(super) fn not_read_recently(o: &Observed, trouble: Option<&Blocked>) -> Plan {
     let cause = trouble.map_or("the API's list was not read".to_owned(), |trouble| trouble.message.clone());
     let message =
         format!("nothing was heard of the connector for {}: {cause}", crate::duration::format(o.freshness));
@@ -367,19 +365,32 @@ fn count(n: usize, what: &str) -> String {
 
 /// The keys in which the connector at the API differs from the spec.
 pub(super) fn differing(o: &Observed, desired: &Desired, seen: &Observation) -> Option<String> {
+    differs(o, desired, &seen.name, &seen.provider, &seen.config)
+}
+
+/// The keys in which a connector of that name, provider and config differs from the spec.
+pub(super) fn differs(
+    o: &Observed,
+    desired: &Desired,
+    name: &str,
+    provider: &Provider,
+    config: &Map<String, Value>,
+) -> Option<String> {
     let (same_name, readable) = match &o.request {
-        Ok(request) => (seen.name == request.create.name, request.readable.clone()),
+        Ok(request) => (name == request.create.name, request.readable.clone()),
         // Without the Secret nothing can be sent, but all that is not secret can be compared. The workspace may have a suffix.
-        Err(_) => (seen.name.starts_with(&desired.name), desired.readable_without_secret()),
+        Err(_) => (name.starts_with(&desired.name), desired.readable_without_secret()),
     };
+    // What we did not name keeps its name where the spec has none for it, and no suffix is asked of it.
+    let named_by_others = o.status.origin != Some(Origin::Created);
+    let same_name = same_name || named_by_others && (!desired.named || name == desired.name);
     let mut keys = Vec::new();
     if !same_name {
         keys.push("name".to_owned());
     }
-    if seen.provider != desired.source.provider() {
+    if *provider != desired.source.provider() {
         keys.push("provider".to_owned());
-    } else if let ConfigMatch::Differs { keys: differing } = readable_config_matches(&readable, &seen.config)
-    {
+    } else if let ConfigMatch::Differs { keys: differing } = readable_config_matches(&readable, config) {
         keys.extend(differing);
     }
     (!keys.is_empty()).then(|| keys.join(", "))

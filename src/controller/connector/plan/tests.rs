@@ -1,6 +1,7 @@
 //! The plan against a small world: every branch, and a death between any two steps.
 
 mod absence;
+mod adopt;
 mod api;
 mod crashes;
 mod create;
@@ -11,4 +12,5 @@ mod recover;
 mod replace;
 mod steady;
 mod verdict;
+mod watch_only;
 mod world;

@@ -38,7 +38,7 @@ const DELETIONS: [Deletion; 7] = [
 
 /// Runs `make`'s world without a crash, with one after each step, and, where `twice`, with two after each pair of steps, and
 /// has each result checked.
-fn everywhere(what: &str, twice: bool, make: impl Fn() -> World, check: impl Fn(&World)) {
+pub(super) fn everywhere(what: &str, twice: bool, make: impl Fn() -> World, check: impl Fn(&World)) {
     let mut calm = make();
     let steps = calm.run(&[]);
     rest(&mut calm, what, &check);

@@ -158,7 +158,12 @@ fn a_connector_that_stands_in_the_way_is_named_and_left_alone() {
     let same = request(world.desired.as_ref().unwrap(), "theirs");
     world.api.put("conn-theirs", &same.create, world.now);
     assert_eq!(world.one_pass(), seconds(300));
-    world.assert_said("False", "AlreadyExists", "Stalled", "(conn-theirs), and none was created: delete it");
+    world.assert_said(
+        "False",
+        "AlreadyExists",
+        "Stalled",
+        "(conn-theirs), and none was created: set spec.connectorId",
+    );
     assert_eq!((world.posts.len(), world.object.finalizer), (0, false), "nothing was begun");
     // What stands in the way may belong to another object of this cluster.
     world.taken.insert("conn-theirs".to_owned());

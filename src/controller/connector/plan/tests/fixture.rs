@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use crate::controller::conditions::find;
+use crate::controller::connector::backup::Sealer;
 use crate::controller::connector::desired::{Desired, Source, Text, sent_digest};
 use crate::controller::connector::observed::{Object, Request, WorkspaceView};
 use crate::crd::{ConnectorStatus, ReplacePolicy, SecretKeyRef, WorkspaceKey, WorkspaceKind};
@@ -34,6 +35,7 @@ pub(super) fn desired() -> Desired {
             name: "default".to_owned(),
         },
         name: "team.lake".to_owned(),
+        named: false,
         source: Source::Aws {
             role_arn: "arn:aws:iam::123456789012:role/Scanner".to_owned(),
             external_id: Text::Secret(SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() }),
@@ -43,7 +45,7 @@ pub(super) fn desired() -> Desired {
         deletion: None,
         replace: ReplacePolicy::Never,
         connector_id: None,
-        observe: false,
+        adopt_matching: false,
         test_interval_seconds: None,
         max_risk_score: None,
         suspend: false,
@@ -63,6 +65,8 @@ pub(super) fn workspace() -> WorkspaceView {
         title: "ClusterWorkspace default".to_owned(),
         identity: "identity-1".to_owned(),
         trouble: None,
+        allows_adoption: true,
+        sealer: Sealer::new("credential-1"),
     }
 }
 

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::fixture;
 use super::world::{World, since};
-use crate::controller::connector::observed::Request;
+use crate::controller::connector::observed::{Facts, Request, Survey};
+use crate::controller::connector::plan::Note;
 use crate::controller::ledger::{self, LEASE};
-use crate::crd::{Claim, ClaimKind, DeletionPolicy};
+use crate::crd::{Claim, ClaimKind, ConnectorStatus, DeletionPolicy, Origin};
 
 impl World {
     /// A POST: after the finalizer, under an acknowledged and young claim that says what is sent, once for each claim, and
@@ -58,7 +59,42 @@ impl World {
     }
 
     fn policy(&self) -> DeletionPolicy {
-        self.object.deletion.unwrap_or(DeletionPolicy::Delete)
+        if self.object.observe {
+            return DeletionPolicy::Retain;
+        }
+        self.object.deletion.unwrap_or(match self.status.origin {
+            Some(Origin::Adopted) => DeletionPolicy::Retain,
+            _ => DeletionPolicy::Delete,
+        })
+    }
+
+    /// A wish is written down, or given up, or comes true: the last only with the finalizer, and when nobody else has the id or
+    /// wants it.
+    pub(super) fn check_taking(&self, next: &ConnectorStatus, facts: &Facts) {
+        if next.connector_id.is_some() {
+            assert_eq!(next.connector_id, self.status.adopting, "what is taken was wished for");
+            assert_eq!(facts.survey, Some(Survey::default()), "somebody else has it");
+            assert!(self.object.finalizer && facts.created.is_none());
+        }
+    }
+
+    /// Whose a connector is by what was just written.
+    pub(super) fn change_hands(&mut self, note: &Note) {
+        let (id, ours) = match note {
+            Note::Adopted(id) | Note::Restored(id) => (id, true),
+            Note::OnlyObserved(id) => (id, false),
+            _ => return,
+        };
+        let found = self.api.connectors.iter_mut().find(|it| it.item.id.as_str() == id);
+        found.expect("it is at the API").ours = ours;
+    }
+
+    /// An object that goes on gives its finalizer up when nothing is claimed any more.
+    pub(super) fn check_drop(&self) {
+        assert!(self.object.observe && !self.object.deleting);
+        let ConnectorStatus { connector_id, replacement, adopting, .. } = &self.status;
+        assert_eq!((connector_id, replacement.as_ref(), adopting), (&None, None, &None));
+        assert_eq!(ledger::of(&self.ledger, ClaimKind::Connector, &self.object.uid), None);
     }
 
     /// The connectors at the API that this object made.

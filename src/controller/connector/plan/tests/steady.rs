@@ -330,9 +330,11 @@ fn finalizer_and_copy_that_somebody_took_off_come_back() {
     (world.object.finalizer, world.object.copy) = (false, Some("{}".to_owned()));
     world.run(&[]);
     assert_eq!(world.log, ["finalizer", "annotate"]);
-    let copy = serde_json::from_str::<serde_json::Value>(world.object.copy.as_ref().unwrap()).unwrap();
+    let mut copy = serde_json::from_str::<serde_json::Value>(world.object.copy.as_ref().unwrap()).unwrap();
+    assert_eq!(copy["seal"].take().as_str().map(str::len), Some(32));
     let expected = serde_json::json!({
         "id": "conn-1", "origin": Origin::Created, "identity": "identity-1", "object": "team/lake", "uid": "uid-1",
+        "seal": null,
     });
     assert_eq!(copy, expected);
     assert!(ConnectorId::parse("conn-1").is_ok());

@@ -12,7 +12,9 @@ use super::api::Api;
 use super::fixture;
 use crate::controller::Blocked;
 use crate::controller::connector::desired::Desired;
-use crate::controller::connector::observed::{Facts, Object, Observed, OpenClaim, WorkspaceView};
+use crate::controller::connector::observed::{
+    Facts, Object, Observed, OpenClaim, Survey, Watched, WorkspaceView,
+};
 use crate::controller::connector::plan::{Effect, Note, Plan, plan};
 use crate::controller::ledger;
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceStatus};
@@ -53,6 +55,9 @@ pub(super) struct World {
     pub polls: bool,
     pub scanned: bool,
     pub taken: BTreeSet<String>,
+    /// What is said of who else has an id.
+    pub survey: Survey,
+    pub observing: Option<Watched>,
     pub memory: Memory,
     /// The monotonic clock at the begin.
     epoch: Instant,
@@ -100,6 +105,8 @@ impl World {
             polls: true,
             scanned: false,
             taken: BTreeSet::new(),
+            survey: Survey::default(),
+            observing: None,
             memory: Memory::new(now),
             epoch: Instant::now(),
             released: false,
@@ -176,7 +183,10 @@ impl World {
             length += 1;
             assert!(length <= 32, "the plan does not come to rest within one pass: {:#?}", self.log);
             // Reads change nothing, so that who only reads is at rest.
-            if self.log[done..].iter().any(|word| !matches!(word.as_str(), "list" | "read" | "confirm")) {
+            if self.log[done..]
+                .iter()
+                .any(|word| !matches!(word.as_str(), "list" | "read" | "confirm" | "survey"))
+            {
                 calm = 0;
             }
             if self.log.len() > done {
@@ -281,7 +291,12 @@ impl World {
         match effect {
             Effect::Record { status, note } => {
                 let turned = self.status.connector_id != status.connector_id;
+                if self.status.adopting != status.adopting {
+                    self.check_taking(&status, &pass.facts);
+                    pass.facts.survey = None;
+                }
                 self.write(*status);
+                self.change_hands(&note);
                 if matches!(note, Note::LostAtTheApi(_)) {
                     pass.facts = Facts::default();
                 } else if turned {
@@ -289,7 +304,15 @@ impl World {
                 }
             }
             Effect::AddFinalizer => self.object.finalizer = true,
-            Effect::Annotate { value } => self.object.copy = Some(value),
+            Effect::Annotate { value } => self.object.copy = value,
+            Effect::DropFinalizer => {
+                self.check_drop();
+                self.object.finalizer = false;
+            }
+            Effect::Survey { id, name: _ } => {
+                assert_eq!(self.status.adopting.as_deref(), Some(id.as_str()), "the wish comes first");
+                pass.facts.survey = Some(self.survey.clone());
+            }
             Effect::List => pass.facts.listing = Some(self.list()),
             Effect::Claim(mut claim) => {
                 if claim.nonce.is_empty() {
@@ -345,6 +368,7 @@ impl World {
             OpenClaim { claim, known_for: since(first, self.now) }
         });
         let id = self.status.connector_id.as_deref().and_then(|id| ConnectorId::parse(id).ok());
+        let id = id.or(self.observing.as_ref().map(|watched| watched.id.clone()));
         let sight = match id.filter(|_| self.workspace.is_ok()) {
             None => Sight::Unread,
             Some(id) => match self.memory.seen.get(&id) {
@@ -362,9 +386,11 @@ impl World {
         };
         let mut facts = std::mem::take(&mut pass.facts);
         facts.claimed = pass.claimed.as_ref().map(|(nonce, at)| (nonce.clone(), since(*at, self.now)));
-        let taken = if facts.listing.is_some() { self.taken.clone() } else { BTreeSet::new() };
+        let adopting = self.status.connector_id.is_none();
+        let taken = if facts.listing.is_some() || adopting { self.taken.clone() } else { BTreeSet::new() };
         Observed {
             turn: None,
+            observing: self.observing.clone(),
             object: self.object.clone(),
             status: self.status.clone(),
             desired: self.desired.clone(),
@@ -460,6 +486,8 @@ fn name(effect: &Effect) -> &'static str {
         Effect::List => "list",
         Effect::Claim(_) => "claim",
         Effect::CloseClaim { .. } => "close",
+        Effect::DropFinalizer => "drop",
+        Effect::Survey { .. } => "survey",
         Effect::Create => "create",
         Effect::Test(_) => "test",
         Effect::Read(_) => "read",
