@@ -88,10 +88,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: RunArgs) -> Result<(), Box<dyn std::error::Error>> {
-    telemetry::init(args.log_format);
     // Two threads: the work is waiting, and each thread more costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        let traces = telemetry::init(args.log_format)?;
         let client = kube::Client::try_from(kubernetes(args.kubeconfig.as_deref()).await?)?;
         let namespaces = args.namespaces.into_iter().filter(|name| !name.is_empty()).collect::<BTreeSet<_>>();
         let settings = Settings {
@@ -109,6 +109,9 @@ fn run(args: RunArgs) -> Result<(), Box<dyn std::error::Error>> {
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), permitted = %settings.permitted, namespace = settings.namespace, "starting");
         controller::run(client, settings, options, signal()?).await?;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
         Ok(())
     })
 }

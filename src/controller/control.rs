@@ -6,13 +6,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connectors_api::client::TRACE_TARGET;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
+use kube::api::ObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Error;
 use super::context::{Context, Guarded};
@@ -88,7 +91,13 @@ where
     let begun = Instant::now();
     let outcome = match &object.0 {
         Ok(sound) => {
-            AssertUnwindSafe(reconcile(sound, ctx)).catch_unwind().await.unwrap_or(Err(Error::Panicked))
+            let span = span(kind, object.meta());
+            let reconciled = AssertUnwindSafe(reconcile(sound, ctx).instrument(span.clone()));
+            let outcome = reconciled.catch_unwind().await.unwrap_or(Err(Error::Panicked));
+            if let Err(error) = &outcome {
+                span.record("outcome", error.class());
+            }
+            outcome
         }
         Err(malformed) => {
             let meta = &malformed.metadata;
@@ -105,4 +114,18 @@ where
     let word = outcome.as_ref().err().map_or("ok", Error::class);
     ctx.metrics.reconcile(kind, word, begun.elapsed());
     outcome
+}
+
+/// One reconcile, as a trace knows it.
+fn span(kind: &'static str, meta: &ObjectMeta) -> tracing::Span {
+    tracing::info_span!(
+        target: TRACE_TARGET,
+        parent: None,
+        "reconcile",
+        kind,
+        namespace = meta.namespace,
+        name = meta.name,
+        generation = meta.generation,
+        outcome = tracing::field::Empty,
+    )
 }

@@ -7,6 +7,7 @@ mod conditions;
 mod connector;
 mod context;
 mod control;
+mod effects;
 mod error;
 mod index;
 mod leadership;

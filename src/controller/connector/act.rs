@@ -9,7 +9,7 @@ use super::observe::{Pass, Seen, asker};
 use super::observed::Facts;
 use super::plan::{Effect, Note};
 use super::survey;
-use crate::controller::conditions::{READY, find};
+use crate::controller::effects::{self, Subject};
 use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error, Reason};
 use crate::controller::{claims, writes};
@@ -39,9 +39,24 @@ pub(super) async fn act(
     if !ctx.leadership.leads() {
         return Err(Error::NotLeading);
     }
-    let about = connector.object_ref(&());
-    let name = effect.name();
+    let (name, reads) = (effect.name(), matches!(effect, Effect::List | Effect::Read(_)));
     ctx.metrics.effect("Connector", name);
+    let subject = Subject::new("Connector", &connector.metadata);
+    let work = async {
+        let kept = carry_out(connector, effect, seen, pass, ctx).await?;
+        Ok((kept, pass.said.take()))
+    };
+    subject.log(name, reads, work).await
+}
+
+async fn carry_out(
+    connector: Connector,
+    effect: Effect,
+    seen: &Seen,
+    pass: &mut Pass,
+    ctx: &Context,
+) -> Result<Option<Connector>, Error> {
+    let about = connector.object_ref(&());
     let kept = match effect {
         Effect::Record { status, note } => {
             let before = connector.status.as_ref().and_then(|status| status.connector_id.clone());
@@ -54,8 +69,8 @@ pub(super) async fn act(
             if let Some(id) = &after {
                 ctx.owned.lock().insert(id.clone(), connector.uid().unwrap_or_default());
             }
-            let connector = write_status(connector, *status, ctx).await?;
-            say(&connector, &note, ctx).await;
+            let (connector, turned) = put_status(connector, *status, ctx).await?;
+            pass.said = say(&connector, &note, ctx).await.or(turned);
             if matches!(note, Note::Recovered(_)) {
                 ctx.metrics.claim("recovered");
             }
@@ -117,7 +132,7 @@ pub(super) async fn act(
         Effect::CloseClaim { nonce, why } => {
             pass.workspace = claims::close(&nonce, &seen.key, ctx).await?;
             pass.claimed = None;
-            tracing::debug!(object = %title(&connector), why, "claim closed");
+            pass.said = Some(format!("claim closed: {why}"));
             connector
         }
         Effect::Create => {
@@ -129,14 +144,17 @@ pub(super) async fn act(
                 Err(_) => Err(Fault::nobody_to_ask()),
             };
             if let Err(fault) = &created {
-                tracing::warn!(object = %title(&connector), error = fault.message, "create failed");
+                pass.said = Some(format!("create failed: {}", fault.message));
             }
             pass.facts.created = Some(created);
             connector
         }
         Effect::Test(id) => {
             let tested = ask(seen, ctx, async |caller| caller.test(&id).await).await;
-            tracing::info!(object = %title(&connector), %id, connected = tested.as_ref().is_ok_and(|test| test.connected), "connection tested");
+            pass.said = Some(match &tested {
+                Ok(test) => format!("{id} tested: connected={}", test.connected),
+                Err(fault) => format!("{id} not tested: {}", fault.message),
+            });
             pass.facts.tested = Some(tested);
             connector
         }
@@ -146,7 +164,10 @@ pub(super) async fn act(
         }
         Effect::Delete(id) => {
             let deleted = ask(seen, ctx, async |caller| caller.delete(&id).await).await;
-            tracing::info!(object = %title(&connector), %id, ok = deleted.is_ok(), "connector deleted at the API");
+            pass.said = Some(match &deleted {
+                Ok(()) => format!("{id} deleted at the API"),
+                Err(fault) => format!("{id} not deleted: {}", fault.message),
+            });
             pass.facts.deleted = Some(deleted);
             connector
         }
@@ -175,7 +196,7 @@ pub(super) async fn act(
                 ctx.owned.lock().remove(id);
             }
             let (reason, text) = note.words();
-            tracing::info!(object = %title(&connector), reason = %reason, "{text}");
+            pass.said = Some(text.clone());
             ctx.say(&about, false, reason, "Release", text).await;
             return patched.map(|_| None);
         }
@@ -188,28 +209,36 @@ pub(super) async fn act(
 /// # Errors
 /// [`Error::Conflict`] when somebody else wrote the object since it was read, and whatever else goes wrong.
 pub(super) async fn write_status(
-    mut connector: Connector,
+    connector: Connector,
     status: ConnectorStatus,
     ctx: &Context,
 ) -> Result<Connector, Error> {
-    let old = connector.status.as_ref().and_then(|status| find(&status.conditions, READY)).cloned();
-    let new = find(&status.conditions, READY).cloned();
+    Subject::new("Connector", &connector.metadata)
+        .log("status", false, put_status(connector, status, ctx))
+        .await
+}
+
+/// As [`write_status`], and gives how `Ready` turned.
+async fn put_status(
+    mut connector: Connector,
+    status: ConnectorStatus,
+    ctx: &Context,
+) -> Result<(Connector, Option<String>), Error> {
+    let old = connector.status.take().unwrap_or_default();
+    let turned = effects::turned(&old.conditions, &status.conditions).cloned();
     connector.status = Some(status);
     let params = writes::post();
     let written = api(&connector, ctx)
         .replace_status(&connector.name_any(), &params, &connector)
         .await
         .map_err(Error::kubernetes("write the connector's status"))?;
-    if let Some(new) = new
-        && old.is_none_or(|old| old.status != new.status || old.reason != new.reason)
+    // What is the workspace's matter is said there, once, and not by a thousand connectors.
+    if let Some(ready) = &turned
+        && !OF_THE_WORKSPACE.iter().any(|reason| reason.as_str() == ready.reason)
     {
-        tracing::info!(object = %title(&written), ready = new.status, reason = new.reason, "{}", new.message);
-        // What is the workspace's matter is said there, once, and not by a thousand connectors.
-        if !OF_THE_WORKSPACE.iter().any(|reason| reason.as_str() == new.reason) {
-            ctx.say_ready(&written.object_ref(&()), &new).await;
-        }
+        ctx.say_ready(&written.object_ref(&()), ready).await;
     }
-    Ok(written)
+    Ok((written, turned.as_ref().map(effects::words)))
 }
 
 /// The object as the API server has it; none if it is gone, or another one has its name.
@@ -257,18 +286,15 @@ async fn patch_meta(
         .map_err(Error::kubernetes(what))
 }
 
-async fn say(connector: &Connector, note: &Note, ctx: &Context) {
+/// Says what is worth an event, and gives it.
+async fn say(connector: &Connector, note: &Note, ctx: &Context) -> Option<String> {
     if matches!(note, Note::Seen) {
-        return;
+        return None;
     }
     let (reason, text) = note.words();
-    tracing::info!(object = %title(connector), reason = %reason, "{text}");
     let warning = matches!(note, Note::LostAtTheApi(_) | Note::CopyIgnored(_));
-    ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text).await;
-}
-
-fn title(connector: &Connector) -> String {
-    format!("{}/{}", connector.namespace().unwrap_or_default(), connector.name_any())
+    ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text.clone()).await;
+    Some(text)
 }
 
 impl Note {

@@ -39,6 +39,8 @@ pub(super) struct Pass {
     pub workspace: Option<Arc<AnyWorkspace>>,
     /// The create that is counted, and not sent yet.
     pub reserved: Option<Reservation>,
+    /// What is worth saying of the last effect.
+    pub said: Option<String>,
     /// The Secret's value.
     secret: Option<Result<secret::Read, Blocked>>,
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::observe::{Pass, Seen};
 use super::plan::Effect;
-use crate::controller::conditions::{READY, find};
+use crate::controller::effects::{self, Subject};
 use crate::controller::ledger::Denied;
 use crate::controller::{Context, Error};
 use crate::controller::{claims, writes};
@@ -27,9 +27,29 @@ pub(super) async fn act(
     if !ctx.leadership.leads() {
         return Err(Error::NotLeading);
     }
-    ctx.metrics.effect("Scan", effect.name());
+    let (name, reads) = (effect.name(), matches!(effect, Effect::ReadConnector(_) | Effect::ReadScan(_)));
+    ctx.metrics.effect("Scan", name);
+    let subject = Subject::new("Scan", &scan.metadata);
+    let work = async {
+        let kept = carry_out(scan, effect, seen, pass, ctx).await?;
+        Ok((kept, pass.said.take()))
+    };
+    subject.log(name, reads, work).await
+}
+
+async fn carry_out(
+    scan: Scan,
+    effect: Effect,
+    seen: &Seen,
+    pass: &mut Pass,
+    ctx: &Context,
+) -> Result<Option<Scan>, Error> {
     match effect {
-        Effect::Record(status) => return write_status(scan, *status, ctx).await.map(Some),
+        Effect::Record(status) => {
+            let (written, turned) = put_status(scan, *status, ctx).await?;
+            pass.said = turned;
+            return Ok(Some(written));
+        }
         Effect::Annotate(value) => {
             let metadata = json!({
                 "resourceVersion": scan.metadata.resource_version,
@@ -68,14 +88,10 @@ pub(super) async fn act(
         Effect::Start(id) => {
             let request = &seen.observed.request;
             let started = ask(seen, ctx, async |caller| caller.start_scan(&id, request).await).await;
-            match &started {
-                Ok(started) => {
-                    tracing::info!(object = %title(&scan), %id, scan = %started.scan_id, "scan started")
-                }
-                Err(fault) => {
-                    tracing::warn!(object = %title(&scan), %id, error = fault.message, "scan not started")
-                }
-            }
+            pass.said = Some(match &started {
+                Ok(started) => format!("scan {} of {id} started", started.scan_id),
+                Err(fault) => format!("no scan of {id} started: {}", fault.message),
+            });
             pass.facts.started = Some(started);
         }
         Effect::ReadScan(id) => {
@@ -89,22 +105,28 @@ pub(super) async fn act(
 ///
 /// # Errors
 /// [`Error::Conflict`] when somebody else wrote the object since it was read, and whatever else goes wrong.
-pub(super) async fn write_status(mut scan: Scan, status: ScanStatus, ctx: &Context) -> Result<Scan, Error> {
-    let old = scan.status.as_ref().and_then(|status| find(&status.conditions, READY)).cloned();
-    let new = find(&status.conditions, READY).cloned();
+pub(super) async fn write_status(scan: Scan, status: ScanStatus, ctx: &Context) -> Result<Scan, Error> {
+    Subject::new("Scan", &scan.metadata).log("status", false, put_status(scan, status, ctx)).await
+}
+
+/// As [`write_status`], and gives how `Ready` turned.
+async fn put_status(
+    mut scan: Scan,
+    status: ScanStatus,
+    ctx: &Context,
+) -> Result<(Scan, Option<String>), Error> {
+    let old = scan.status.take().unwrap_or_default();
+    let turned = effects::turned(&old.conditions, &status.conditions).cloned();
     scan.status = Some(status);
     let params = writes::post();
     let written = api(&scan, ctx)
         .replace_status(&scan.name_any(), &params, &scan)
         .await
         .map_err(Error::kubernetes("write the scan's status"))?;
-    if let Some(new) = new
-        && old.is_none_or(|old| old.status != new.status || old.reason != new.reason)
-    {
-        tracing::info!(object = %title(&written), ready = new.status, reason = new.reason, "{}", new.message);
-        ctx.say_ready(&written.object_ref(&()), &new).await;
+    if let Some(ready) = &turned {
+        ctx.say_ready(&written.object_ref(&()), ready).await;
     }
-    Ok(written)
+    Ok((written, turned.as_ref().map(effects::words)))
 }
 
 /// The object as the API server has it; none if it is gone, or another one has its name.
@@ -140,10 +162,6 @@ async fn ask<T>(
 
 fn api(scan: &Scan, ctx: &Context) -> Api<Scan> {
     Api::namespaced(ctx.client.clone(), &scan.namespace().unwrap_or_default())
-}
-
-fn title(scan: &Scan) -> String {
-    format!("{}/{}", scan.namespace().unwrap_or_default(), scan.name_any())
 }
 
 impl Effect {

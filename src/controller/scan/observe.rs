@@ -18,6 +18,8 @@ use crate::remote::Remote;
 pub(super) struct Pass {
     /// What was found out and done.
     pub facts: Facts,
+    /// What is worth saying of the last effect.
+    pub said: Option<String>,
     /// The claim that this pass opened.
     pub claimed: Option<(String, Instant)>,
     /// The workspace as it was last read from, or written to, the API server in this pass.

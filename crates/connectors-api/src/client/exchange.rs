@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::{Answer, REQUEST_ID, RateLimit, text};
 use super::retry_after;
+use super::traced::traced;
 use super::transport::{Transport, root_cause};
 use crate::credential::{Credential, Redactor};
 use crate::error::{Error, ErrorKind, Parts};
@@ -72,8 +73,11 @@ impl Exchange<'_> {
         &self,
         request: Request,
     ) -> Result<Answer<Content<T>>, Error> {
-        let (head, body) = self.fetch(request).await?;
-        self.decode(head, &body)
+        traced(self.route, async {
+            let (head, body) = self.fetch(request).await?;
+            self.decode(head, &body)
+        })
+        .await
     }
 
     /// As [`run`](Self::run), where an answer without a body is a good one (`None`).
@@ -81,11 +85,14 @@ impl Exchange<'_> {
         &self,
         request: Request,
     ) -> Result<Answer<Option<T>>, Error> {
-        let (head, body) = self.fetch(request).await?;
-        if body.trim_ascii().is_empty() {
-            return Ok(self.answer(head, None, None));
-        }
-        Ok(self.decode::<T>(head, &body)?.map(|content| Some(content.data)))
+        traced(self.route, async {
+            let (head, body) = self.fetch(request).await?;
+            if body.trim_ascii().is_empty() {
+                return Ok(self.answer(head, None, None));
+            }
+            Ok(self.decode::<T>(head, &body)?.map(|content| Some(content.data)))
+        })
+        .await
     }
 
     /// Sends the request and reads a successful answer to the end of its body.

@@ -9,6 +9,7 @@ mod builder;
 mod exchange;
 mod paging;
 mod retry_after;
+mod traced;
 mod transport;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 pub use answer::{Answer, RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET, REQUEST_ID, RateLimit};
 pub use builder::{BuildError, ClientBuilder, TimeLimits};
 pub use paging::{Incomplete, ListError, ListLimits, ListQuery, Listing, Page, Pages};
+pub use traced::{TRACE_TARGET, with_request_id};
 
 use crate::credential::{Credential, Redactor};
 use crate::endpoint::Endpoint;
