@@ -1,5 +1,5 @@
-//! Writes claims into a workspace's status, guarded by its resourceVersion. One writer at a time in this process, which
-//! writes for all that wait at once; other replicas are held off by the guard.
+//! Writes claims into the status of the workspace that keeps them, guarded by its resourceVersion. One writer at a time in
+//! this process, which writes for all that wait at once; other replicas are held off by the guard.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::ledger::{self, Denied, Slots};
 use super::turns::{self, Turns, Wish};
 use super::workspace::AnyWorkspace;
-use super::{Context, Error};
-use crate::crd::{Claim, ClaimKind, WorkspaceKey, WorkspaceStatus};
+use super::{Context, Error, Kept};
+use crate::crd::{Claim, ClaimKind, WorkspaceId, WorkspaceKey, WorkspaceStatus};
 
 /// How often one write is begun anew that somebody else came before.
 const ATTEMPTS: usize = 4;
@@ -32,7 +32,7 @@ pub struct ClaimWriter {
 /// A claim that was opened.
 pub(super) struct Opened {
     /// The workspace with it.
-    pub workspace: Arc<AnyWorkspace>,
+    pub workspace: Kept,
     /// Its nonce.
     pub nonce: String,
     /// Not later than when it was written.
@@ -45,12 +45,14 @@ struct Asked {
 }
 
 enum Change {
-    Open(Box<Claim>, Wish),
+    /// For an object that uses the workspace of that id.
+    Open(Box<Claim>, Wish, WorkspaceId),
     Close(String),
 }
 
 enum Reply {
-    Opened(Opened),
+    /// The workspace with the claim, and a moment not later than when it was written.
+    Opened(Arc<AnyWorkspace>, Instant),
     Denied(Denied),
     /// The workspace without the claim; none if it is gone.
     Closed(Option<Arc<AnyWorkspace>>),
@@ -74,8 +76,24 @@ pub(super) async fn open(
         created: created.unwrap_or(claim.claimed_at),
         uid: claim.uid.clone(),
     };
-    match ctx.claim_writer(key).submit(Change::Open(Box::new(claim), wish), key, ctx).await? {
-        Reply::Opened(opened) => Ok(Ok(opened)),
+    let nonce = claim.nonce.clone();
+    let Some(kept) = Kept::cached(key, ctx).filter(|_| !ctx.registry.is_moving(key)) else {
+        return Ok(Err(Denied::Conflict));
+    };
+    let id = kept.workspace.id();
+    if !kept.keeps_itself() {
+        claim.member = Some(id.uid.clone());
+        // A keeper is held by its members; what they need themselves is held with each.
+        if !kept.workspace.is_held() && !hold(&id, ctx).await? {
+            return Ok(Err(Denied::Conflict));
+        }
+    }
+    let holder = kept.holder_key();
+    let change = Change::Open(Box::new(claim), wish, id);
+    match ctx.claim_writer(&holder).submit(change, &holder, ctx).await? {
+        Reply::Opened(written, since) => {
+            Ok(Ok(Opened { workspace: kept.with_holder(written), nonce, since }))
+        }
         Reply::Denied(denied) => Ok(Err(denied)),
         Reply::Closed(_) => Ok(Err(Denied::Conflict)),
     }
@@ -85,16 +103,45 @@ pub(super) async fn open(
 ///
 /// # Errors
 /// When Kubernetes does not answer or take the write.
-pub(super) async fn close(
-    nonce: &str,
-    key: &WorkspaceKey,
+pub(super) async fn close(nonce: &str, key: &WorkspaceKey, ctx: &Context) -> Result<Option<Kept>, Error> {
+    ctx.claims_seen.lock().remove(nonce);
+    let Some(kept) = Kept::known(key, ctx).await? else { return Ok(None) };
+    let holder = kept.holder_key();
+    match ctx.claim_writer(&holder).submit(Change::Close(nonce.to_owned()), &holder, ctx).await? {
+        Reply::Closed(written) => Ok(written.map(|written| kept.with_holder(written))),
+        Reply::Opened(..) | Reply::Denied(_) => Err(Error::Conflict { what: "the workspace" }),
+    }
+}
+
+/// Puts our finalizer on a workspace. Whether it could be.
+async fn hold(id: &WorkspaceId, ctx: &Context) -> Result<bool, Error> {
+    match ctx.read_workspace(&id.key()).await?.filter(|it| it.id() == *id) {
+        None => Ok(false),
+        Some(fresh) => Ok(fresh.hold(&ctx.client).await?.is_some()),
+    }
+}
+
+/// What a claim and its outcome need stays until they need it no more. None: it cannot be held any more.
+async fn held(
+    base: Arc<AnyWorkspace>,
+    changes: &[Change],
     ctx: &Context,
 ) -> Result<Option<Arc<AnyWorkspace>>, Error> {
-    ctx.claims_seen.lock().remove(nonce);
-    match ctx.claim_writer(key).submit(Change::Close(nonce.to_owned()), key, ctx).await? {
-        Reply::Closed(workspace) => Ok(workspace),
-        Reply::Opened(_) | Reply::Denied(_) => Err(Error::Conflict { what: "the workspace" }),
+    let opens = changes.iter().any(|change| matches!(change, Change::Open(..)));
+    if !opens || base.is_held() {
+        return Ok(Some(base));
     }
+    Ok(AnyWorkspace::clone(&base).hold(&ctx.client).await?.map(Arc::new))
+}
+
+/// Whether a claim of an object of that workspace is looked for in `base`. Membership stands in the same object as the
+/// claims, so that the guard of the write covers both.
+fn keeps_for(base: &AnyWorkspace, id: &WorkspaceId) -> bool {
+    let status = base.record();
+    if base.id() == *id {
+        return status.is_none_or(|status| status.keeper.is_none());
+    }
+    status.is_some_and(|status| status.keeper.is_none() && status.members.contains(id))
 }
 
 impl ClaimWriter {
@@ -113,11 +160,11 @@ impl ClaimWriter {
         let status = workspace.status();
         let limit = workspace.access().rate_limits.creates_per_hour;
         let slots = Slots::new(&status.creates, limit, crate::clock::now());
-        let wishes = turns::wishes(&workspace.key(), &status.claims, ctx);
+        let wishes = turns::wishes(workspace, &status.claims, ctx);
         let mut turns = self.turns.lock();
         if !wishes.is_empty() || !turns.is_empty() {
             turns.review(wishes, &HashSet::new(), &slots, Instant::now());
-            turns::wake(&workspace.key(), &turns, ctx);
+            turns::wake(workspace, &turns, ctx);
         }
         slots.free()
     }
@@ -183,6 +230,7 @@ impl ClaimWriter {
         ctx: &Context,
     ) -> Result<Vec<Reply>, Error> {
         for _ in 0..ATTEMPTS {
+            let remembered = written.is_some();
             let base = match written.take() {
                 Some(base) => base,
                 None => match ctx.read_workspace(key).await? {
@@ -193,9 +241,20 @@ impl ClaimWriter {
             if !ctx.leadership.leads() {
                 return Err(Error::NotLeading);
             }
+            let base = match held(base, changes, ctx).await {
+                Ok(Some(base)) => base,
+                Ok(None) => return Ok(changes.iter().map(Change::without_a_workspace).collect()),
+                Err(Error::Conflict { .. }) => continue,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error),
+            };
             let since = Instant::now();
             let mut status = base.status();
             let denied = self.apply(changes, &base, &mut status, ctx);
+            if remembered && denied.iter().any(Option::is_some) {
+                // No write would tell that its limits, or its members, are others by now.
+                continue;
+            }
             let after = if status == base.status() {
                 base
             } else {
@@ -232,14 +291,14 @@ impl ClaimWriter {
         let asking = changes
             .iter()
             .filter_map(|change| match change {
-                Change::Open(claim, wish) if claim.kind == ClaimKind::Connector => Some(wish.clone()),
+                Change::Open(claim, wish, _) if claim.kind == ClaimKind::Connector => Some(wish.clone()),
                 _ => None,
             })
             .collect::<Vec<_>>();
         let mut turns = self.turns.lock();
         if !asking.is_empty() {
             let ids = asking.iter().map(|wish| wish.uid.clone()).collect::<HashSet<_>>();
-            let mut wishes = turns::wishes(&base.key(), &status.claims, ctx);
+            let mut wishes = turns::wishes(base, &status.claims, ctx);
             wishes.retain(|wish| !ids.contains(&wish.uid));
             wishes.extend(asking);
             turns.review(wishes, &ids, &Slots::new(&status.creates, limit, now), Instant::now());
@@ -247,7 +306,10 @@ impl ClaimWriter {
         changes
             .iter()
             .map(|change| {
-                let Change::Open(claim, _) = change else { return None };
+                let Change::Open(claim, _, id) = change else { return None };
+                if !keeps_for(base, id) {
+                    return Some(Denied::Conflict);
+                }
                 let renewed = status.claims.iter().any(|open| open.nonce == claim.nonce);
                 if claim.kind == ClaimKind::Connector
                     && !renewed
@@ -270,7 +332,7 @@ impl ClaimWriter {
 impl Change {
     fn uid(&self) -> String {
         match self {
-            Self::Open(claim, _) => claim.uid.clone(),
+            Self::Open(claim, ..) => claim.uid.clone(),
             Self::Close(_) => String::new(),
         }
     }
@@ -278,9 +340,7 @@ impl Change {
     fn answer(&self, denied: Option<Denied>, workspace: &Arc<AnyWorkspace>, since: Instant) -> Reply {
         match (self, denied) {
             (_, Some(denied)) => Reply::Denied(denied),
-            (Self::Open(claim, _), None) => {
-                Reply::Opened(Opened { workspace: Arc::clone(workspace), nonce: claim.nonce.clone(), since })
-            }
+            (Self::Open(..), None) => Reply::Opened(Arc::clone(workspace), since),
             (Self::Close(_), None) => Reply::Closed(Some(Arc::clone(workspace))),
         }
     }

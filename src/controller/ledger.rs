@@ -170,6 +170,7 @@ mod tests {
             namespace: "team".to_owned(),
             name: uid.to_owned(),
             uid: uid.to_owned(),
+            member: None,
             nonce: format!("nonce-{uid}-{subject}"),
             claimed_at: at(0),
             identity: "i".to_owned(),

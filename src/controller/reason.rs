@@ -69,6 +69,8 @@ reasons! {
     WorkspaceNotFound,
     /// The workspace cannot be used at the moment.
     WorkspaceNotReady,
+    /// The workspace is being deleted, and takes nothing new.
+    WorkspaceDeleting,
     /// The ClusterWorkspace does not allow this namespace.
     NamespaceNotAllowed,
     /// The spec names a ClusterWorkspace, and the operator is held to namespaces.
@@ -81,6 +83,10 @@ reasons! {
     Forbidden,
     /// The API cannot be reached or does not answer as one.
     ApiUnavailable,
+    /// The API lists far fewer connectors than before, which is not believed.
+    ListTooShort,
+    /// A claim's owner is gone, and what became of its create was looked for.
+    ClaimOrphaned,
     /// The credential or endpoint is not the one that the id was made under.
     IdentityChanged,
     /// No connection test has run yet.

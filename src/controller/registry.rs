@@ -5,19 +5,36 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use super::Blocked;
-use crate::crd::WorkspaceKey;
+use crate::crd::{WorkspaceId, WorkspaceKey};
 use crate::remote::Remote;
 
 /// What a workspace object stands for at the moment.
 #[derive(Clone)]
 pub struct Entry {
+    /// The object.
+    pub id: WorkspaceId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is being deleted: it serves deletions, and nothing new.
+    pub deleting: bool,
+    /// Whether its claims are about to be kept elsewhere: until then none is opened.
+    pub moving: bool,
     /// The API, from the last credential that could be used. It still serves deletions when the Secret is gone.
     pub remote: Option<Arc<Remote>>,
     /// Salted digest of the credential and endpoint of `remote`.
     pub identity: Option<String>,
+    /// Identities of former keys that reach the same API workspace.
+    pub former: Vec<String>,
+    /// Identities that were given up: what was made under them stays at the API, and is nobody's here.
+    pub retired: Vec<String>,
+    /// Whether today's key has not shown yet that it reaches the API workspace that ids and claims were made in.
+    pub changed: bool,
+    /// Why nothing new is created, though the rest goes on.
+    pub closed: Option<Blocked>,
     /// Why it cannot be used for anything new.
     pub blocked: Option<Blocked>,
     /// Something that hinders requests, but does not question what was read.
@@ -37,6 +54,16 @@ impl Registry {
     /// What a workspace stands for; none if it was not looked at yet.
     pub fn get(&self, key: &WorkspaceKey) -> Option<Entry> {
         self.entries.read().get(key).cloned()
+    }
+
+    /// Whether a workspace's claims are about to be kept elsewhere.
+    pub fn is_moving(&self, key: &WorkspaceKey) -> bool {
+        self.entries.read().get(key).is_some_and(|entry| entry.moving)
+    }
+
+    /// All of them, as they are at the moment.
+    pub fn all(&self) -> Vec<Entry> {
+        self.entries.read().values().cloned().collect()
     }
 
     /// Puts down what a workspace stands for.

@@ -126,6 +126,7 @@ pub async fn run(
         let ctx = Arc::clone(&ctx);
         tokio::spawn(connectors_gone.for_each(move |key| {
             ctx.digests.forget(&key);
+            workspace::connector_is_gone(&ctx);
             std::future::ready(())
         }))
     };

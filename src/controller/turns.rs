@@ -3,6 +3,7 @@
 //! leader changes it; what is kept here is only who does not come when it is called.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,8 +11,9 @@ use tokio::time::Instant;
 
 use super::conditions::{READY, find};
 use super::ledger::Slots;
-use super::{Context, Link, Reason};
-use crate::crd::{Claim, ClaimKind, Connector, ManagementPolicy, WorkspaceKey};
+use super::workspace::AnyWorkspace;
+use super::{Context, Link, ObjectKey, Reason};
+use crate::crd::{Claim, ClaimKind, Connector, ManagementPolicy, WorkspaceId};
 
 /// How long the others leave a free create to the one whose turn it is.
 const TURN: Duration = Duration::from_mins(2);
@@ -106,11 +108,11 @@ fn in_turns(mut wishes: Vec<Wish>) -> Vec<Wish> {
 }
 
 /// The objects that are to be created in a workspace, as the caches have them, without those that have a create under way.
-pub(super) fn wishes(key: &WorkspaceKey, claims: &[Claim], ctx: &Context) -> Vec<Wish> {
+pub(super) fn wishes(keeper: &AnyWorkspace, claims: &[Claim], ctx: &Context) -> Vec<Wish> {
     let mut served = ctx.owned.lock().values().cloned().collect::<HashSet<_>>();
     let creates = claims.iter().filter(|claim| claim.kind == ClaimKind::Connector);
     served.extend(creates.map(|claim| claim.uid.clone()));
-    let connectors = ctx.index.referring::<Connector>(&Link::Workspace(key.clone()));
+    let connectors = connectors(keeper, ctx);
     let waiting = connectors.iter().filter_map(|key| {
         let connector = ctx.caches.connectors.get(key)?;
         let connector = connector.0.as_ref().ok().filter(|it| wishes_to_be_created(it))?;
@@ -123,9 +125,16 @@ pub(super) fn wishes(key: &WorkspaceKey, claims: &[Claim], ctx: &Context) -> Vec
     waiting.filter(|wish| !served.contains(&wish.uid)).collect()
 }
 
+/// The connectors whose creates are kept by a workspace: its own, and those of its members.
+fn connectors(keeper: &AnyWorkspace, ctx: &Context) -> Vec<Arc<ObjectKey>> {
+    let members = keeper.record().into_iter().flat_map(|status| status.members.iter().map(WorkspaceId::key));
+    let keys = std::iter::once(keeper.key()).chain(members);
+    keys.flat_map(|key| ctx.index.referring::<Connector>(&Link::Workspace(key))).collect()
+}
+
 /// Wakes those whose turn has come, and those that were told another time than theirs.
-pub(super) fn wake(key: &WorkspaceKey, turns: &Turns, ctx: &Context) {
-    for key in ctx.index.referring::<Connector>(&Link::Workspace(key.clone())) {
+pub(super) fn wake(keeper: &AnyWorkspace, turns: &Turns, ctx: &Context) {
+    for key in connectors(keeper, ctx) {
         let Some(connector) = ctx.caches.connectors.get(&key) else { continue };
         let Ok(connector) = &connector.0 else { continue };
         let told = connector.status.as_ref().and_then(|status| status.next_create_time);

@@ -18,7 +18,7 @@ pub use workspace::*;
 
 /// The API group of every kind.
 pub const GROUP: &str = "slim.io";
-/// The finalizer of a Connector that something at the API may belong to.
+/// The finalizer of a Connector that something at the API may belong to, and of a workspace that such a Connector needs.
 pub const FINALIZER: &str = "slim.io/finalizer";
 /// The id, origin and owner of the remote connector: a copy for backups, never the truth.
 pub const CONNECTOR_ANNOTATION: &str = "slim.io/connector";
@@ -28,6 +28,8 @@ pub const SCAN_ANNOTATION: &str = "slim.io/scan";
 pub const RECONCILE_ANNOTATION: &str = "slim.io/reconcile-requested-at";
 /// `"true"` on an object that is being deleted lets go of the remote connector without asking the API.
 pub const ABANDON_ANNOTATION: &str = "slim.io/abandon";
+/// On a workspace: accepts that its key or endpoint belongs to another API workspace now; holds the printed digest.
+pub const IDENTITY_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/identity-acknowledged";
 /// Says that somebody updated the provider's credentials at the API by other means; holds the printed digest.
 pub const CREDENTIALS_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/credentials-acknowledged";
 

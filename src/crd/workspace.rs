@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::SecretKeyRef;
+use super::{SecretKeyRef, WorkspaceKey, WorkspaceKind};
 
 /// A credential for one workspace at a Connectors API, for the connectors of the same namespace.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -200,9 +200,55 @@ pub struct WorkspaceStatus {
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// The workspace of the same endpoint and credential that keeps the creates and claims of this one. This one itself, when
+    /// absent.
+    #[schemars(with = "WorkspaceId")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<WorkspaceId>,
+    /// The workspaces of the same endpoint and credential whose creates and claims are kept here.
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<WorkspaceId>,
+    /// Identities of former keys that reach the same API workspace as today's: newest first.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_identities: Vec<String>,
+    /// Identities that were given up by an acknowledgement, while something here was still made under them.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired_identities: Vec<String>,
+    /// The value of the annotation `slim.io/identity-acknowledged` that was acted on: it serves once.
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_acknowledged: Option<String>,
+    /// Connectors that waited for the hourly limit when this was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<i64>,
     /// The last handled value of the annotation `slim.io/reconcile-requested-at`.
+    #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// One workspace object, and no other of the same name.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+pub struct WorkspaceId {
+    /// Whether it is a Workspace or a ClusterWorkspace.
+    pub kind: WorkspaceKind,
+    /// Its namespace; none for a ClusterWorkspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the object.
+    pub name: String,
+    /// The UID of that very object.
+    pub uid: String,
+}
+
+impl WorkspaceId {
+    /// How it is looked up.
+    pub fn key(&self) -> WorkspaceKey {
+        WorkspaceKey { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
 }
 
 /// How many creates fell into one minute.
@@ -236,6 +282,9 @@ pub struct Claim {
     pub name: String,
     /// UID of that object.
     pub uid: String,
+    /// UID of the workspace that the object uses, where the claim is kept by another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Distinguishes this claim from all others.
     pub nonce: String,
     /// When the claim was written, by the writer's clock.

@@ -146,6 +146,21 @@ impl Remote {
         Ok(listing)
     }
 
+    /// What was there before this process looked. See [`Observations::expect`].
+    pub fn expect(&self, ids: Vec<ConnectorId>) {
+        self.seen.expect(ids);
+    }
+
+    /// Connectors to ask for by id. See [`Observations::doubted`].
+    pub fn doubted(&self, most: usize) -> Vec<ConnectorId> {
+        self.seen.doubted(most)
+    }
+
+    /// A connector that a short list lacked is not there. See [`Observations::confirm_absent`].
+    pub fn confirm_absent(&self, id: &ConnectorId) {
+        self.seen.confirm_absent(id);
+    }
+
     /// Forgets a connector that is confirmed gone.
     pub fn forget(&self, id: &ConnectorId) {
         self.seen.forget(id);

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 /// A list shorter than this share of what was there before is an alarm: nothing is concluded from what it lacks.
 const ALARM_SHARE: usize = 2;
+/// So many connectors that a short list lacks have to be asked for by id, one after the other and without one that is there
+/// after all, before it is believed. Even then each of the others is asked for by id before anything follows for it.
+const ALARM_SAMPLE: usize = 8;
 /// Below this many connectors a short list is nothing unusual.
 const ALARM_FLOOR: usize = 4;
 
@@ -89,9 +92,39 @@ pub struct Observations {
 struct Inner {
     seen: HashMap<ConnectorId, Observation>,
     missing: HashSet<ConnectorId>,
+    /// What was there before this process looked.
+    expected: HashSet<ConnectorId>,
+    /// What the last list lacked, while it is too short to be believed.
+    doubted: HashSet<ConnectorId>,
+    /// How many of them were asked for by id since, and are not there; 0 again as soon as one is.
+    absent: usize,
 }
 
 impl Observations {
+    /// What was there before this process looked, by a record that outlives it. Only the first list is compared with it.
+    pub fn expect(&self, ids: Vec<ConnectorId>) {
+        let mut inner = self.inner.lock();
+        if inner.seen.is_empty() && inner.missing.is_empty() && inner.doubted.is_empty() {
+            inner.expected = ids.into_iter().collect();
+        }
+    }
+
+    /// Up to `most` connectors to ask for by id, since the last list lacks them and is too short to be believed.
+    pub fn doubted(&self, most: usize) -> Vec<ConnectorId> {
+        self.inner.lock().doubted.iter().take(most).cloned().collect()
+    }
+
+    /// A connector that a list lacked that is not believed was asked for by id, and is not there.
+    pub fn confirm_absent(&self, id: &ConnectorId) {
+        let mut inner = self.inner.lock();
+        if inner.doubted.remove(id) {
+            inner.absent += 1;
+            inner.seen.remove(id);
+            inner.expected.remove(id);
+            inner.missing.insert(id.clone());
+        }
+    }
+
     /// What is known of `id`.
     pub fn get(&self, id: &ConnectorId) -> Sight {
         let inner = self.inner.lock();
@@ -105,7 +138,7 @@ impl Observations {
     /// Takes over a complete list that was begun at `begun`.
     pub fn apply_list(&self, begun: Instant, items: &[ConnectorItem]) -> Changes {
         let mut inner = self.inner.lock();
-        let before = inner.seen.len();
+        let before = inner.seen.len().max(inner.expected.len());
         let mut ids = Vec::new();
         let mut listed = HashSet::with_capacity(items.len());
         for item in items {
@@ -135,9 +168,18 @@ impl Observations {
                 }
             }
         }
-        let alarm = (before > ALARM_FLOOR && items.len() < before / ALARM_SHARE)
-            .then_some(Alarm { before, now: items.len() });
-        if alarm.is_none() {
+        let short = before > ALARM_FLOOR && items.len() < before / ALARM_SHARE;
+        let alarm = (short && inner.absent < ALARM_SAMPLE).then_some(Alarm { before, now: items.len() });
+        if alarm.is_some() {
+            let known = inner.seen.keys().chain(&inner.expected);
+            inner.doubted = known.filter(|id| !listed.contains(id)).cloned().collect();
+        } else {
+            (inner.absent, inner.doubted) = (0, HashSet::new());
+            for id in std::mem::take(&mut inner.expected) {
+                if !listed.contains(&id) && inner.missing.insert(id.clone()) {
+                    ids.push(id);
+                }
+            }
             let gone = inner
                 .seen
                 .iter()
@@ -157,6 +199,9 @@ impl Observations {
     pub fn apply_read(&self, begun: Instant, detail: &ConnectorDetail) {
         let mut inner = self.inner.lock();
         inner.missing.remove(&detail.id);
+        if inner.doubted.contains(&detail.id) {
+            inner.absent = 0;
+        }
         let before = inner.seen.get(&detail.id);
         if before.is_some_and(|old| old.read_at > begun) {
             return;

@@ -9,3 +9,4 @@ mod lab;
 mod outages;
 mod queue;
 mod the_loop;
+mod workspaces;

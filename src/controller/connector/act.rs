@@ -74,7 +74,7 @@ async fn carry_out(
             if matches!(note, Note::Recovered(_)) {
                 ctx.metrics.claim("recovered");
             }
-            if matches!(note, Note::LostAtTheApi(_)) {
+            if matches!(note, Note::LostAtTheApi(_) | Note::GivenUp(_)) {
                 // What led to the lost one must not lead to it again.
                 pass.facts = Facts::default();
             } else if before != after {
@@ -292,7 +292,7 @@ async fn say(connector: &Connector, note: &Note, ctx: &Context) -> Option<String
         return None;
     }
     let (reason, text) = note.words();
-    let warning = matches!(note, Note::LostAtTheApi(_) | Note::CopyIgnored(_));
+    let warning = matches!(note, Note::LostAtTheApi(_) | Note::CopyIgnored(_) | Note::GivenUp(_));
     ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text.clone()).await;
     Some(text)
 }
@@ -329,6 +329,12 @@ impl Note {
             ),
             Self::Deleted(id) => (Reason::Deleting, format!("deleted {id} at the API")),
             Self::Retained(id) => (Reason::Deleting, format!("let go of {id}, which stays at the API")),
+            Self::GivenUp(id) => (
+                Reason::IdentityChanged,
+                format!(
+                    "let go of {id}, which stays in the API workspace of the former key; it is made anew with today's key"
+                ),
+            ),
             Self::Abandoned(Some(id)) => {
                 (Reason::Deleting, format!("let go of {id} without asking the API, where it may still be"))
             }

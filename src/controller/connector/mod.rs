@@ -16,7 +16,9 @@ use observed::Observed;
 use plan::{Effect, Plan};
 
 pub(super) use desired::digest;
+pub(super) use observe::taken;
 use observe::{Pass, Seen};
+pub(super) use plan::candidates;
 
 /// Most effects of one pass. A create with its record, claim, test and read takes eleven.
 const STEPS: usize = 32;

@@ -16,7 +16,7 @@ use super::observed::{Facts, Object, Observed, OpenClaim, Request, Watched, Work
 use crate::controller::bulkhead::Urgency;
 use crate::controller::registry::Entry;
 use crate::controller::workspace::AnyWorkspace;
-use crate::controller::{Blocked, Context, Error, Link, ObjectKey, Reason, ledger, secret};
+use crate::controller::{Blocked, Context, Error, Kept, Link, ObjectKey, Reason, secret};
 use crate::crd::{
     ABANDON_ANNOTATION, CONNECTOR_ANNOTATION, CREDENTIALS_ACKNOWLEDGED_ANNOTATION, ClaimKind, Connector,
     FINALIZER, ManagementPolicy, RECONCILE_ANNOTATION, Scan, WorkspaceKey,
@@ -36,7 +36,7 @@ pub(super) struct Pass {
     /// The claim that this pass opened.
     pub claimed: Option<(String, Instant)>,
     /// The workspace as it was last read from, or written to, the API server in this pass.
-    pub workspace: Option<Arc<AnyWorkspace>>,
+    pub workspace: Option<Kept>,
     /// The create that is counted, and not sent yet.
     pub reserved: Option<Reservation>,
     /// What is worth saying of the last effect.
@@ -103,21 +103,23 @@ pub(super) async fn observe(
         || status.replacement.is_some()
         || object.deleting
         || pass.claimed.is_some();
-    let cached = ctx.cached_workspace(&key);
+    let cached = Kept::cached(&key, ctx);
     // A cache that is still being filled lacks what is there.
     if fresh && (claims_matter || cached.is_none()) && pass.workspace.is_none() {
-        pass.workspace = ctx.read_workspace(&key).await?.map(Arc::new);
+        pass.workspace = Kept::read(&key, ctx).await?;
     }
-    let there = pass.workspace.clone().or_else(|| cached.map(Arc::new));
+    let kept = pass.workspace.clone().or(cached);
+    let holder = kept.as_ref().map_or_else(|| key.clone(), Kept::holder_key);
+    let there = kept.as_ref().map(|kept| kept.workspace.as_ref());
     let entry = ctx.registry.get(&key);
-    let claim = there.as_ref().and_then(|workspace| {
-        let claim = ledger::of(workspace.record()?, ClaimKind::Connector, &object.uid)?.clone();
+    let claim = kept.as_ref().and_then(|kept| {
+        let claim = kept.claim(ClaimKind::Connector, &object.uid)?;
         Some(OpenClaim { known_for: ctx.known_for(&claim.nonce), claim })
     });
-    let (workspace, remote) = usable(&object, &key, there.as_deref(), entry.as_ref(), ctx).await?;
+    let (workspace, remote) = usable(&object, &key, there, entry.as_ref(), ctx).await?;
 
     let interval = entry.as_ref().map_or(Duration::from_mins(1), |entry| entry.poll_interval);
-    let request = match (&desired, &there) {
+    let request = match (&desired, there) {
         (Ok(desired), Some(workspace)) => {
             request(&object, desired, workspace, pass, Look { fresh, poll: interval, ctx }).await?
         }
@@ -133,7 +135,7 @@ pub(super) async fn observe(
     let wanted = connector.spec.connector_id.clone().or_else(|| Some(BackupRecord::parse(&object)?.id));
     let wanted = wanted.filter(|_| status.connector_id.is_none());
     let taken = taken(listed.map(|item| item.id.as_str()).chain(wanted.as_deref()), &object.uid, ctx);
-    let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, there.as_deref(), ctx));
+    let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, kept.as_ref(), ctx));
     let uid = object.uid.clone();
     let mut facts = std::mem::take(&mut pass.facts);
     facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
@@ -147,7 +149,7 @@ pub(super) async fn observe(
         sight,
         claim,
         taken,
-        turn: ctx.claim_writer(&key).turn(&uid),
+        turn: ctx.claim_writer(&holder).turn(&uid),
         scanned,
         freshness: FRESH_FOR.max(interval * POLLS),
         uptime: ctx.started.elapsed(),
@@ -211,13 +213,15 @@ async fn usable(
     let Some(entry) = entry else {
         return Ok((Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))), None));
     };
-    if !object.deleting && !allowed(there, &object.namespace, ctx).await? {
+    let refused = if object.deleting || allowed(there, &object.namespace, ctx).await? {
+        None
+    } else {
         let message = format!(
             "{key} does not allow namespace {}: add it to its spec.allowedNamespaces",
             object.namespace
         );
-        return Ok((Err(Blocked::new(Reason::NamespaceNotAllowed, message)), entry.remote.clone()));
-    }
+        Some(Blocked::new(Reason::NamespaceNotAllowed, message))
+    };
     let blocked = entry.blocked.as_ref().map(|blocked| Blocked {
         reason: blocked.reason,
         message: format!("{key} cannot be used: {}", blocked.message),
@@ -229,13 +233,19 @@ async fn usable(
                 title: key.to_string(),
                 secret: secret_title(there, ctx),
                 identity: identity.clone(),
+                former: entry.former.clone(),
+                retired: entry.retired.clone(),
+                changed: entry.changed,
+                closed: refused.clone().or_else(|| entry.closed.clone()),
+                refused,
                 trouble: trouble.or_else(|| entry.trouble.clone()),
                 allows_adoption: there.allows_adoption(),
                 sealer: Sealer::new(remote.credential()),
             })
         }
-        (_, _, Some(blocked)) => Err(blocked),
-        _ => Err(Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at"))),
+        (_, _, blocked) => Err(refused
+            .or(blocked)
+            .unwrap_or_else(|| Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at")))),
     };
     Ok((view, entry.remote.clone()))
 }
@@ -320,7 +330,11 @@ async fn request(
 }
 
 /// Those of `ids` that belong to other objects of this cluster.
-fn taken<'a>(ids: impl Iterator<Item = &'a str>, uid: &str, ctx: &Context) -> BTreeSet<String> {
+pub(in crate::controller) fn taken<'a>(
+    ids: impl Iterator<Item = &'a str>,
+    uid: &str,
+    ctx: &Context,
+) -> BTreeSet<String> {
     let put_down = ctx.owned.lock();
     let another = |id: &str| {
         put_down.get(id).is_some_and(|owner| owner != uid)
@@ -330,9 +344,9 @@ fn taken<'a>(ids: impl Iterator<Item = &'a str>, uid: &str, ctx: &Context) -> BT
 }
 
 /// Whether a Scan of ours was ever claimed or started on that connector.
-fn scanned(id: &str, workspace: Option<&AnyWorkspace>, ctx: &Context) -> bool {
+fn scanned(id: &str, workspace: Option<&Kept>, ctx: &Context) -> bool {
     let claimed = workspace.is_some_and(|workspace| {
-        let mut claims = workspace.record().into_iter().flat_map(|status| &status.claims);
+        let mut claims = workspace.ledger().into_iter().flat_map(|status| &status.claims);
         claims.any(|claim| claim.kind == ClaimKind::Scan && claim.subject == id)
     });
     claimed || ctx.index.refers::<Scan>(&Link::Scanned(id.to_owned()))

@@ -101,6 +101,16 @@ pub(super) struct WorkspaceView {
     pub secret: String,
     /// Today's identity.
     pub identity: String,
+    /// Identities of former keys that reach the same API workspace.
+    pub former: Vec<String>,
+    /// Identities that were given up: what was made under them stays at the API, and is nobody's here.
+    pub retired: Vec<String>,
+    /// Whether today's key has not shown yet that it reaches the API workspace that ids and claims were made in.
+    pub changed: bool,
+    /// Why nothing new is created; what was begun is finished.
+    pub closed: Option<Blocked>,
+    /// Why nothing is done here any more but to finish what was begun, and to delete.
+    pub refused: Option<Blocked>,
     /// Something that hinders requests, but not the use of what was read before.
     pub trouble: Option<Blocked>,
     /// Whether what was not created from here may be adopted and observed.
@@ -129,6 +139,18 @@ pub(super) struct Survey {
     pub younger: Option<String>,
     /// An object whose create under that name may have made it.
     pub creating: Option<String>,
+}
+
+impl WorkspaceView {
+    /// Whether an identity is known to reach the same API workspace as today's.
+    pub(super) fn knows(&self, identity: &str) -> bool {
+        self.identity == identity || self.former.iter().any(|former| former == identity)
+    }
+
+    /// Whether what was made under an identity was given up.
+    pub(super) fn gave_up(&self, identity: Option<&String>) -> bool {
+        identity.is_some_and(|identity| self.retired.contains(identity))
+    }
 }
 
 /// What would be sent to create the connector. Holds values of Secrets, which `Debug` leaves out; after a quiet look, on which

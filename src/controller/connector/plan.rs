@@ -22,6 +22,7 @@ use super::observed::Observed;
 use crate::controller::{Blocked, Reason};
 use crate::crd::{Claim, ConnectorStatus};
 use outlook::Outlook;
+pub(in crate::controller) use recover::candidates;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -115,6 +116,8 @@ pub(super) enum Note {
     Deleted(String),
     /// The connector stays at the API.
     Retained(String),
+    /// The connector was made with a key that was given up, and stays at the API.
+    GivenUp(String),
     /// The object was let go without asking the API.
     Abandoned(Option<String>),
     /// There was nothing at the API.
@@ -140,6 +143,9 @@ fn live(o: &Observed) -> Plan {
         Ok(id) => id,
         Err(blocked) => return stalled(&blocked),
     };
+    if let Some(plan) = steady::given_up(o, id.as_ref()) {
+        return plan;
+    }
     // What may be under way is found out whatever the spec says by now.
     if id.is_none() && recover::is_due(o) {
         return create::after_lost_answer(o);

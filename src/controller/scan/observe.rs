@@ -8,8 +8,7 @@ use tokio::time::Instant;
 
 use super::observed::{Facts, Object, Observed, Target};
 use crate::controller::conditions::{CONNECTED, is_true};
-use crate::controller::workspace::AnyWorkspace;
-use crate::controller::{Blocked, Context, Error, ObjectKey, Reason, ledger};
+use crate::controller::{Blocked, Context, Error, Kept, ObjectKey, Reason};
 use crate::crd::{self, ClaimKind, Connector, SCAN_ANNOTATION, Scan, WorkspaceKey};
 use crate::remote::Remote;
 
@@ -23,7 +22,7 @@ pub(super) struct Pass {
     /// The claim that this pass opened.
     pub claimed: Option<(String, Instant)>,
     /// The workspace as it was last read from, or written to, the API server in this pass.
-    pub workspace: Option<Arc<AnyWorkspace>>,
+    pub workspace: Option<Kept>,
 }
 
 /// What a plan is made from, and what the effects need.
@@ -68,15 +67,13 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         && pass.workspace.is_none()
         && (status.scan_id.is_none() || pass.claimed.is_some())
     {
-        pass.workspace = ctx.read_workspace(key).await?.map(Arc::new);
+        pass.workspace = Kept::read(key, ctx).await?;
     }
-    let there = pass
-        .workspace
-        .clone()
-        .or_else(|| key.as_ref().and_then(|key| ctx.cached_workspace(key)).map(Arc::new));
-    let claim = there.and_then(|workspace| {
-        let claim = ledger::of(workspace.record()?, ClaimKind::Scan, &object.uid)?.clone();
-        Some((claim.clone(), ctx.known_for(&claim.nonce)))
+    let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| Kept::cached(key, ctx)));
+    let claim = there.and_then(|kept| {
+        let claim = kept.claim(ClaimKind::Scan, &object.uid)?;
+        let known_for = ctx.known_for(&claim.nonce);
+        Some((claim, known_for))
     });
     let (remote, identity) =
         entry.as_ref().map_or((None, None), |entry| (entry.remote.clone(), entry.identity.clone()));

@@ -2,13 +2,16 @@
 
 use std::fmt::Debug;
 
+use kube::api::Patch;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::controller::{Error, writes};
 use crate::crd::{
-    AllowedNamespaces, ApiAccess, ClusterWorkspace, Workspace, WorkspaceKey, WorkspaceKind, WorkspaceStatus,
+    AllowedNamespaces, ApiAccess, ClusterWorkspace, FINALIZER, Workspace, WorkspaceId, WorkspaceKey,
+    WorkspaceKind, WorkspaceStatus,
 };
 
 /// A workspace of either kind.
@@ -69,6 +72,67 @@ impl AnyWorkspace {
                 write(&api, &*object).await.map(|it| Self::Namespaced(Box::new(it)))
             }
         }
+    }
+
+    /// Puts our finalizer on it, where it is not. None: it is being deleted, and cannot be held any more.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when somebody else wrote the object since it was read, and whatever else goes wrong.
+    pub async fn hold(self, client: &Client) -> Result<Option<Self>, Error> {
+        if self.is_held() {
+            return Ok(Some(self));
+        }
+        if self.is_deleting() {
+            return Ok(None);
+        }
+        let mut finalizers = self.meta().finalizers.clone().unwrap_or_default();
+        finalizers.push(FINALIZER.to_owned());
+        self.put_finalizers(client, finalizers).await.map(Some)
+    }
+
+    /// Takes our finalizer off it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when somebody else wrote the object since it was read, and whatever else goes wrong.
+    pub async fn release(self, client: &Client) -> Result<Self, Error> {
+        let all = self.meta().finalizers.clone().unwrap_or_default();
+        let left = all.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
+        self.put_finalizers(client, left).await
+    }
+
+    async fn put_finalizers(self, client: &Client, finalizers: Vec<String>) -> Result<Self, Error> {
+        let version = &self.meta().resource_version;
+        let patch =
+            Patch::Merge(json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } }));
+        let (params, name) = (writes::patch(), self.key().name);
+        let patched = match &self {
+            Self::Cluster(_) => {
+                let api = Api::<ClusterWorkspace>::all(client.clone());
+                api.patch(&name, &params, &patch).await.map(|it| Self::Cluster(Box::new(it)))
+            }
+            Self::Namespaced(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                let api = Api::<Workspace>::namespaced(client.clone(), &namespace);
+                api.patch(&name, &params, &patch).await.map(|it| Self::Namespaced(Box::new(it)))
+            }
+        };
+        patched.map_err(Error::kubernetes("write the workspace's finalizers"))
+    }
+
+    /// Whether our finalizer is on it.
+    pub fn is_held(&self) -> bool {
+        self.meta().finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// Whether it is being deleted.
+    pub fn is_deleting(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+
+    /// Which object it is, and no other of the same name.
+    pub fn id(&self) -> WorkspaceId {
+        let WorkspaceKey { kind, namespace, name } = self.key();
+        WorkspaceId { kind, namespace, name, uid: self.meta().uid.clone().unwrap_or_default() }
     }
 
     /// Which object it is.

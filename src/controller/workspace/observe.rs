@@ -1,30 +1,39 @@
 //! Reads everything that a workspace depends on: its Secret, and the list of connectors at the API.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connectors_api::wire::ConnectorId;
 use connectors_api::{Client, Endpoint};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AnyWorkspace;
+use super::identity::{self as identities, Bound, Evidence, Verdict};
+use super::needs;
+use super::orphans::{self, Orphan};
 use super::plan::{Listed, Observed};
 use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
-use crate::controller::{Blocked, Context, Error, Reason, secret};
-use crate::crd::{ClaimKind, Connector, RECONCILE_ANNOTATION, Scan, WorkspaceKey};
-use crate::remote::{Budget, Fault, FaultKind, Remote};
+use crate::controller::{Blocked, Context, Error, Kept, Reason, secret};
+use crate::crd::{
+    Connector, IDENTITY_ACKNOWLEDGED_ANNOTATION, ManagementPolicy, RECONCILE_ANNOTATION, WorkspaceKey,
+};
+use crate::remote::{Asker, Budget, Fault, FaultKind, Listing, Remote};
 
 /// The wait after a list that brought nothing.
 const RETRY: Duration = Duration::from_secs(15);
 /// The wait after 401 and 403; a changed Secret is noticed at once.
 const SLOW_PROBE: Duration = Duration::from_mins(5);
-/// How long an open claim may have no owner before it is closed.
-const ORPHANED_AFTER: Duration = Duration::from_mins(10);
+/// How many connectors are asked for by id in one look, while the list is too short to be believed.
+const ASKED_BY_ID: usize = 4;
 
 /// What was found out, and the connectors that look different from before.
 pub(super) struct Seen {
     /// For the plan.
     pub observed: Observed,
+    /// Claims whose owner is gone, and what became of them.
+    pub orphans: Vec<Orphan>,
     /// What the workspace stands for from now on.
     pub entry: Entry,
     /// Ids of connectors to wake.
@@ -37,6 +46,24 @@ pub(super) struct Seen {
 /// When the Kubernetes API does not answer.
 pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<Seen, Error> {
     let key = workspace.key();
+    let meta = workspace.meta();
+    let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+    let blank = Entry {
+        id: workspace.id(),
+        created: meta.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
+        deleting: workspace.is_deleting(),
+        moving: false,
+        remote: None,
+        identity: None,
+        former: Vec::new(),
+        retired: Vec::new(),
+        changed: false,
+        closed: None,
+        blocked: None,
+        trouble: None,
+        poll_interval: Duration::from_mins(1),
+    };
+    let mut list = None;
     let before = ctx.registry.get(&key);
     let wished = crate::duration::parse(&workspace.access().poll_interval).unwrap_or(Duration::from_mins(1));
     let mut changed = Vec::new();
@@ -46,38 +73,36 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
             let before = before
                 .filter(|_| !matches!(blocked.reason, Reason::EndpointNotPermitted | Reason::InvalidSpec));
             let (remote, identity) = before.map_or((None, None), |entry| (entry.remote, entry.identity));
-            let entry = Entry {
-                remote,
-                identity,
-                blocked: Some(blocked.clone()),
-                trouble: None,
-                poll_interval: wished,
-            };
+            let entry =
+                Entry { remote, identity, blocked: Some(blocked.clone()), poll_interval: wished, ..blank };
             (Err(blocked), entry)
         }
         Ok(remote) => {
+            let identity = identity(&key, &remote);
+            let status = workspace.status();
+            if status.identity.as_ref() == Some(&identity) {
+                // After a restart, what is recorded stands for what was seen before.
+                remote.expect(ids_under(&key, &identity, ctx));
+            }
             let listing = remote.poll().await;
             let poll_interval = remote.poll_interval(wished);
-            let identity = identity(&key, &remote);
-            let mut entry = Entry {
-                remote: Some(Arc::clone(&remote)),
-                identity: Some(identity.clone()),
-                blocked: None,
-                trouble: None,
-                poll_interval,
-            };
+            let mut entry =
+                Entry { remote: Some(Arc::clone(&remote)), identity: Some(identity), poll_interval, ..blank };
             match listing {
                 Ok(listing) => {
+                    if listing.alarm.is_some() {
+                        changed.extend(ask_by_id(&remote).await.iter().map(ToString::to_string));
+                    }
                     changed.extend(listing.changed.iter().map(ToString::to_string));
                     let refused = refused_routes(workspace, ctx, &remote);
                     entry.trouble.clone_from(&refused);
                     let listed = Listed {
-                        identity,
                         refused,
                         connectors: listing.items.len(),
                         alarm: listing.alarm,
                         next: poll_interval,
                     };
+                    list = Some(listing);
                     (Ok(listed), entry)
                 }
                 Err(fault) => {
@@ -92,16 +117,51 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
             }
         }
     };
-    let meta = workspace.meta();
+    let mut entry = entry;
+    let verdict = match entry.identity.clone() {
+        None => None,
+        Some(today) => Some(
+            judge(workspace, &today, list.as_ref(), annotation(IDENTITY_ACKNOWLEDGED_ANNOTATION), ctx)
+                .await?,
+        ),
+    };
+    if let Some(verdict) = &verdict {
+        (entry.former, entry.retired) = (verdict.former.clone(), verdict.retired.clone());
+        entry.changed = verdict.changed.is_some();
+    }
+    let needed_by = needs::by(workspace, ctx);
+    entry.closed = if workspace.is_deleting() {
+        let message =
+            format!("{key} is being deleted, and takes nothing new: name another one in spec.workspaceRef");
+        Some(Blocked::new(Reason::WorkspaceDeleting, message))
+    } else {
+        verdict.as_ref().and_then(|verdict| verdict.changed.as_ref()).map(|changed| {
+            let today = entry.identity.as_deref().unwrap_or_default();
+            Blocked::new(
+                Reason::IdentityChanged,
+                super::plan::identity_message(&key.to_string(), today, changed),
+            )
+        })
+    };
+    let orphans = match (&entry.remote, &list) {
+        (Some(remote), Some(listing)) => orphans::find(workspace, &entry, remote, listing, ctx).await?,
+        _ => Vec::new(),
+    };
     let observed = Observed {
+        title: key.to_string(),
+        today: entry.identity.clone(),
+        deleting: workspace.is_deleting(),
+        needed_by,
+        verdict,
+        waiting: waiting(&key, ctx),
         generation: meta.generation.unwrap_or_default(),
         status: workspace.status(),
-        requested_at: meta.annotations.as_ref().and_then(|all| all.get(RECONCILE_ANNOTATION)).cloned(),
+        requested_at: annotation(RECONCILE_ANNOTATION),
         outcome,
-        orphans: orphans(workspace, ctx),
+        orphans: orphans.iter().map(|orphan| orphan.nonce.clone()).collect(),
         now: crate::clock::now(),
     };
-    Ok(Seen { observed, entry, changed })
+    Ok(Seen { observed, orphans, entry, changed })
 }
 
 /// Keeps the client of the last usable credential, for deletions after a change of leader.
@@ -113,17 +173,30 @@ pub(crate) async fn keep_client(workspace: &AnyWorkspace, ctx: &Context) -> Resu
     if let Ok(remote) = connect(workspace, ctx).await? {
         let identity = Some(identity(&key, &remote));
         let waiting = Blocked::new(Reason::WorkspaceNotReady, "another replica leads");
-        let poll_interval = Duration::from_mins(1);
         ctx.registry.put(
             key,
-            Entry { remote: Some(remote), identity, blocked: Some(waiting), trouble: None, poll_interval },
+            Entry {
+                id: workspace.id(),
+                created: jiff::Timestamp::UNIX_EPOCH,
+                deleting: workspace.is_deleting(),
+                moving: true,
+                remote: Some(remote),
+                identity,
+                former: Vec::new(),
+                retired: Vec::new(),
+                changed: true,
+                closed: None,
+                blocked: Some(waiting),
+                trouble: None,
+                poll_interval: Duration::from_mins(1),
+            },
         );
     }
     Ok(())
 }
 
 /// The salt is what the object is called, so that the digest survives a restore and tells nothing of other objects.
-fn identity(key: &WorkspaceKey, remote: &Remote) -> String {
+pub(super) fn identity(key: &WorkspaceKey, remote: &Remote) -> String {
     digest(&["slimio identity v1", &key.to_string(), remote.credential()])
 }
 
@@ -227,15 +300,82 @@ fn refused_routes(workspace: &AnyWorkspace, ctx: &Context, remote: &Remote) -> O
     Some(Blocked::new(Reason::Forbidden, message))
 }
 
-/// Claims whose owner is gone: its finalizer was forced off, or its Scan deleted. What they made may be at the API.
-fn orphans(workspace: &AnyWorkspace, ctx: &Context) -> Vec<String> {
-    let lives = |kind, uid: &str| match kind {
-        ClaimKind::Connector => ctx.index.lives::<Connector>(uid),
-        ClaimKind::Scan => ctx.index.lives::<Scan>(uid),
+/// What the ids and open claims of a workspace say of today's key.
+async fn judge(
+    workspace: &AnyWorkspace,
+    today: &str,
+    listing: Option<&Listing>,
+    acknowledgement: Option<String>,
+    ctx: &Context,
+) -> Result<Verdict, Error> {
+    let key = workspace.key();
+    let status = workspace.status();
+    // What was made a moment ago, and the cache does not show yet, speaks too where another key is about to be taken.
+    let fresh = status.identity.as_deref().is_some_and(|recorded| recorded != today);
+    let bound = if fresh {
+        needs::listed(workspace, ctx).await?.iter().filter_map(bound).collect()
+    } else {
+        bound_in_cache(&key, ctx)
     };
-    let claims = workspace.status().claims;
-    let gone = claims
-        .iter()
-        .filter(|claim| !lives(claim.kind, &claim.uid) && ctx.known_for(&claim.nonce) > ORPHANED_AFTER);
-    gone.map(|claim| claim.nonce.clone()).collect()
+    let kept = if fresh { Kept::read(&key, ctx).await? } else { Kept::cached(&key, ctx) };
+    let claims = kept.map_or_else(Vec::new, |kept| kept.own_claims()).into_iter();
+    // Most looks have nothing to look up.
+    let doubtful = bound.iter().any(|bound| bound.identity != today);
+    let listed = listing.map(|listing| {
+        let ids = listing.items.iter().map(|item| item.id.as_str());
+        if doubtful { ids.collect() } else { BTreeSet::new() }
+    });
+    Ok(identities::judge(&Evidence {
+        today,
+        status: &status,
+        bound: &bound,
+        claims: &claims.map(|claim| claim.identity).collect::<Vec<_>>(),
+        listed: listed.as_ref(),
+        acknowledgement: acknowledgement.as_deref(),
+    }))
+}
+
+fn bound(connector: &Connector) -> Option<Bound> {
+    let status = connector.status.as_ref()?;
+    let managed = connector.spec.management_policy == ManagementPolicy::Manage;
+    Some(Bound { id: status.connector_id.clone()?, identity: status.identity.clone()?, managed })
+}
+
+fn bound_in_cache(key: &WorkspaceKey, ctx: &Context) -> Vec<Bound> {
+    let cached = needs::cached(key, ctx);
+    cached.iter().filter_map(|connector| bound(connector.0.as_ref().ok()?)).collect()
+}
+
+/// The ids of a workspace's connectors that today's key made or showed.
+fn ids_under(key: &WorkspaceKey, identity: &str, ctx: &Context) -> Vec<ConnectorId> {
+    let made = bound_in_cache(key, ctx).into_iter().filter(|bound| bound.identity == identity);
+    made.filter_map(|bound| ConnectorId::parse(bound.id).ok()).collect()
+}
+
+/// Asks by id for some of the connectors that a list lacks that is too short to be believed. Those that are really gone.
+async fn ask_by_id(remote: &Remote) -> Vec<ConnectorId> {
+    let mut gone = Vec::new();
+    let asker = Asker { object: "poll".to_owned(), ..Asker::default() };
+    let caller = remote.for_object(asker);
+    for id in remote.doubted(ASKED_BY_ID) {
+        match caller.read(&id).await {
+            Ok(_) => {}
+            Err(fault) if fault.kind == FaultKind::NotFound => {
+                remote.confirm_absent(&id);
+                gone.push(id);
+            }
+            Err(_) => break,
+        }
+    }
+    gone
+}
+
+/// How many connectors wait for the hourly limit.
+fn waiting(key: &WorkspaceKey, ctx: &Context) -> i64 {
+    let waits = |connector: &Connector| {
+        connector.status.as_ref().is_some_and(|status| status.next_create_time.is_some())
+    };
+    let cached = needs::cached(key, ctx);
+    let waiting = cached.iter().filter(|connector| connector.0.as_ref().is_ok_and(waits)).count();
+    i64::try_from(waiting).unwrap_or(i64::MAX)
 }

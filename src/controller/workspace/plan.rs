@@ -4,16 +4,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::controller::conditions::{self, READY, RECONCILING, STALLED, Truth, Wanted};
+use super::identity::{Changed, Verdict, short};
+use crate::controller::conditions::{self, IDENTITY_CHANGED, READY, RECONCILING, STALLED, Truth, Wanted};
 use crate::controller::{Blocked, Reason};
-use crate::crd::WorkspaceStatus;
+use crate::crd::{IDENTITY_ACKNOWLEDGED_ANNOTATION, WorkspaceStatus};
 use crate::remote::Alarm;
+
+/// Longest value of the annotation that asks for a fresh look that is kept, in characters; the schema's limit.
+const REQUEST_LIMIT: usize = 256;
+/// Most names in one message.
+const NAMED: usize = 5;
 
 /// What was found out about a workspace.
 #[derive(Clone, Debug)]
 pub(super) struct Observed {
+    /// How messages name it.
+    pub title: String,
     /// Its generation.
     pub generation: i64,
+    /// Today's identity, where the key is known.
+    pub today: Option<String>,
+    /// What today's key shows.
+    pub verdict: Option<Verdict>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The connectors that need it.
+    pub needed_by: Vec<String>,
+    /// Connectors that wait for the hourly limit.
+    pub waiting: i64,
     /// Its status as it was read.
     pub status: WorkspaceStatus,
     /// The value of the annotation that asks for a fresh look.
@@ -29,8 +47,6 @@ pub(super) struct Observed {
 /// An API that answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Listed {
-    /// Today's identity.
-    pub identity: String,
     /// Connectors in the list.
     pub connectors: usize,
     /// What the API refuses to the key all the same.
@@ -57,8 +73,7 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let say =
         |kind, truth, reason, message: &str| Wanted { kind, truth, reason, message: message.to_owned() };
     let (wanted, requeue) = match &o.outcome {
-        Ok(Listed { identity, connectors, refused, alarm, next }) => {
-            status.identity = Some(identity.clone());
+        Ok(Listed { connectors, refused, alarm, next }) => {
             let wanted = match (alarm, refused) {
                 (None, Some(Blocked { reason, message, .. })) => vec![
                     say(READY, Truth::False, *reason, message),
@@ -66,16 +81,17 @@ pub(super) fn plan(o: &Observed) -> Plan {
                 ],
                 (None, None) => {
                     status.connectors = Some(i64::try_from(*connectors).unwrap_or(i64::MAX));
+                    status.waiting = Some(o.waiting).filter(|waiting| *waiting > 0);
                     vec![say(READY, Truth::True, Reason::Ready, "the API answers and accepts the key")]
                 }
                 (Some(Alarm { before, now }), _) => {
                     let message = format!(
-                        "the API lists {now} connectors where there were {before}; nothing is done on the strength of that: check \
-                         the API, and whether the key belongs to another workspace now"
+                        "the API lists {now} connectors where there were {before}; nothing is done on the strength of that, and \
+                         missing ones are asked for by id: check the API, and whether the key belongs to another workspace now"
                     );
                     vec![
-                        say(READY, Truth::False, Reason::ApiUnavailable, &message),
-                        say(RECONCILING, Truth::True, Reason::ApiUnavailable, &message),
+                        say(READY, Truth::False, Reason::ListTooShort, &message),
+                        say(RECONCILING, Truth::True, Reason::ListTooShort, &message),
                     ]
                 }
             };
@@ -89,12 +105,93 @@ pub(super) fn plan(o: &Observed) -> Plan {
             )
         }
     };
+    let wanted = verdict_and_end(o, &mut status, wanted);
     status.conditions = conditions::write(&o.status.conditions, wanted, o.generation, o.now);
     status.observed_generation = Some(o.generation);
     if o.requested_at.is_some() {
-        status.last_handled_reconcile_at.clone_from(&o.requested_at);
+        // A longer value would make every status invalid.
+        status.last_handled_reconcile_at =
+            o.requested_at.as_ref().map(|text| text.chars().take(REQUEST_LIMIT).collect());
     }
     Plan { status, requeue }
+}
+
+/// What the identity and a deletion add.
+fn verdict_and_end(o: &Observed, status: &mut WorkspaceStatus, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let not_ready = |reason, message: &str| {
+        let say = |kind, truth| Wanted { kind, truth, reason, message: message.to_owned() };
+        vec![say(READY, Truth::False), say(RECONCILING, Truth::True)]
+    };
+    if let (Some(verdict), Some(today)) = (&o.verdict, &o.today) {
+        status.identity.clone_from(&verdict.identity);
+        status.former_identities.clone_from(&verdict.former);
+        status.retired_identities.clone_from(&verdict.retired);
+        status.identity_acknowledged.clone_from(&verdict.acknowledged);
+        if let Some(changed) = &verdict.changed {
+            let message = identity_message(&o.title, today, changed);
+            if o.outcome.is_ok() {
+                wanted = not_ready(Reason::IdentityChanged, &message);
+            }
+            wanted.push(Wanted {
+                kind: IDENTITY_CHANGED,
+                truth: Truth::True,
+                reason: Reason::IdentityChanged,
+                message,
+            });
+        }
+    }
+    if o.deleting {
+        let trouble = o.outcome.as_ref().err().map(|blocked| format!("; {}", blocked.message));
+        let message = format!("{}{}", needed_message(o), trouble.unwrap_or_default());
+        let others = wanted.into_iter().filter(|it| it.kind == IDENTITY_CHANGED);
+        wanted = not_ready(Reason::Deleting, &message).into_iter().chain(others).collect();
+    }
+    wanted
+}
+
+fn needed_message(o: &Observed) -> String {
+    let mut holders = Vec::new();
+    if !o.needed_by.is_empty() {
+        holders.push(named(&o.needed_by, "connector"));
+    }
+    let claims = &o.status.claims;
+    if !claims.is_empty() {
+        let owners = claims.iter().map(|claim| format!("{}/{}", claim.namespace, claim.name));
+        holders.push(named(&owners.collect::<Vec<_>>(), "open claim"));
+    }
+    if !o.status.members.is_empty() {
+        let members = o.status.members.iter().map(|member| member.key().to_string());
+        holders.push(named(&members.collect::<Vec<_>>(), "workspace with the same key"));
+    }
+    if holders.is_empty() {
+        return "is being deleted".to_owned();
+    }
+    format!("is being deleted, and stays until it is needed no more by {}", holders.join(" and "))
+}
+
+/// Some of the names, and how many there are.
+fn named(names: &[String], what: &str) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {what}{} ({shown}{rest})", names.len(), if names.len() == 1 { "" } else { "s" })
+}
+
+/// What is said where today's key does not show what was made with a former one.
+pub(super) fn identity_message(title: &str, today: &str, changed: &Changed) -> String {
+    let mut missing = Vec::new();
+    if !changed.ids.is_empty() {
+        missing.push(named(&changed.ids, "connector"));
+    }
+    if changed.claims > 0 {
+        missing.push(format!("what {} open claims may have made", changed.claims));
+    }
+    let what = format!("it does not show {}", missing.join(" and "));
+    let today = short(today);
+    format!(
+        "the key or endpoint of {title} is another one now ({today}), and {what}: nothing is created or deleted. Put the old \
+         key back; or, if another API workspace is meant, set the annotation {IDENTITY_ACKNOWLEDGED_ANNOTATION}: {today} on {title}"
+    )
 }
 
 fn only_an_edit_helps(reason: Reason) -> bool {
@@ -108,6 +205,12 @@ mod tests {
 
     fn observed(outcome: Result<Listed, Blocked>) -> Observed {
         Observed {
+            title: "Workspace team/lab".to_owned(),
+            today: Some("id".to_owned()),
+            verdict: None,
+            deleting: false,
+            needed_by: Vec::new(),
+            waiting: 0,
             generation: 3,
             status: WorkspaceStatus::default(),
             requested_at: None,
@@ -118,13 +221,7 @@ mod tests {
     }
 
     fn listed(alarm: Option<Alarm>) -> Result<Listed, Blocked> {
-        Ok(Listed {
-            identity: "id".to_owned(),
-            connectors: 7,
-            refused: None,
-            alarm,
-            next: Duration::from_secs(60),
-        })
+        Ok(Listed { connectors: 7, refused: None, alarm, next: Duration::from_secs(60) })
     }
 
     #[test]

@@ -55,7 +55,10 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Option<Plan> {
     };
     let id = ConnectorId::parse(id).ok()?;
     Some(match &o.workspace {
-        Ok(workspace) => named(o, desired, workspace, &id, &wish),
+        Ok(workspace) => match &workspace.closed {
+            Some(closed) => Outlook::blocked(closed).settle(o),
+            None => named(o, desired, workspace, &id, &wish),
+        },
         Err(blocked) => Outlook::blocked(blocked).settle(o),
     })
 }
@@ -130,7 +133,7 @@ fn missing(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId, wish: &Wis
         }
         Wish::Backup(record) => record,
     };
-    if record.identity.as_ref().is_some_and(|identity| *identity != workspace.identity) {
+    if record.identity.as_ref().is_some_and(|identity| !workspace.knows(identity)) {
         let message = format!(
             "the API has no connector {id}, and this object had it under another key or endpoint: put the old key back, or remove \
              the annotation slim.io/connector to have one created"

@@ -42,6 +42,10 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
             Err(fault) => after_fault(o, request, fault),
         };
     }
+    let begun = o.claim.is_some() || o.status.replacement.is_some();
+    if let Some(closed) = workspace.closed.as_ref().filter(|_| !begun) {
+        return Outlook::blocked(closed).settle(o);
+    }
     if desired.suspend && o.claim.is_none() {
         return Outlook::resting(Reason::Suspended, "not created: spec.suspend is set").settle(o);
     }
@@ -168,6 +172,7 @@ pub(super) fn claim(o: &Observed, request: &Request, workspace: &WorkspaceView) 
         namespace: o.object.namespace.clone(),
         name: o.object.name.clone(),
         uid: o.object.uid.clone(),
+        member: None,
         nonce: String::new(),
         claimed_at: o.now,
         identity: workspace.identity.clone(),

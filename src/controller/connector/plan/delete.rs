@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::observed::Observed;
 use super::outlook::Outlook;
 use super::recover::{self, Recovery};
-use super::steady::{is_of_another_identity, known_by_todays_key};
+use super::steady::{given_up, is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan, known_id};
 use crate::controller::{Blocked, Reason};
 use crate::crd::{ABANDON_ANNOTATION, DeletionPolicy, Origin};
@@ -40,13 +40,20 @@ pub(super) fn plan(o: &Observed) -> Plan {
         let note = id.map_or(Note::NothingThere, |id| Note::Retained(id.to_string()));
         return release(o, note, "the connector stays at the API");
     }
+    if let Some(plan) = given_up(o, None) {
+        return plan;
+    }
     let Some(id) = id else { return nothing_known(o) };
     let workspace = match &o.workspace {
         Ok(workspace) => workspace,
         Err(blocked) => return held(o, blocked),
     };
+    if workspace.gave_up(o.status.identity.as_ref()) {
+        return release(o, Note::Retained(id.to_string()), "its key was given up");
+    }
     if is_of_another_identity(o, workspace) {
-        let message = "the workspace's key or endpoint is not the one that the connector was made with: put the old key back";
+        let message = "the workspace's key or endpoint is not the one that the connector was made with: put the old key back, or acknowledge \
+                       the new one as the workspace's condition says";
         return held(o, &Blocked::new(Reason::IdentityChanged, message));
     }
     if let Some(plan) = known_by_todays_key(o, workspace) {

@@ -1,5 +1,6 @@
 //! Finding out what became of a create whose answer was lost, from the claim alone: the spec may be another one by now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use connectors_api::wire::ConnectorId;
@@ -12,14 +13,14 @@ use super::{Effect, Note, Plan};
 use crate::controller::Reason;
 use crate::controller::ledger::{CLOCK_DIFFERENCE, SETTLED_AFTER};
 use crate::crd::{Claim, ConnectorStatus, Origin};
-use crate::remote::Fault;
+use crate::remote::{Fault, Listing};
 
 /// The wait between two looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Why a create whose answer was lost cannot be resolved with today's key.
 pub(super) const OTHER_IDENTITY: &str = "the answer to a create was lost, the workspace's key or endpoint is another one now, and its list does not show the \
-     connector: put the old key back";
+     connector: put the old key back, or acknowledge the new one as the workspace's condition says";
 
 /// What is known of a create under an open claim.
 pub(super) enum Recovery {
@@ -45,6 +46,30 @@ pub(super) fn is_due(o: &Observed) -> bool {
     o.claim.as_ref().is_some_and(|open| mine != Some(&open.claim.nonce))
 }
 
+/// What a list shows that a claim's create can have made, leaving out what belongs to others.
+pub(in crate::controller) fn candidates(
+    claim: &Claim,
+    listing: &Listing,
+    taken: &BTreeSet<String>,
+) -> Vec<ConnectorId> {
+    let config = config_of(claim);
+    let provider = claim.provider.as_deref().unwrap_or_default();
+    // The API's times have whole seconds, and its clock may be off.
+    let not_before =
+        claim.claimed_at.as_second() - 1 - i64::try_from(CLOCK_DIFFERENCE.as_secs()).unwrap_or(0);
+    let mut found = listing
+        .items
+        .iter()
+        .filter(|item| same(item, &claim.subject, provider, &config))
+        .filter(|item| item.created_at.is_none_or(|created| created.as_second() >= not_before))
+        .filter(|item| !claim.known_ids.iter().any(|known| known == item.id.as_str()))
+        .filter(|item| !taken.contains(item.id.as_str()))
+        .map(|item| item.id.clone())
+        .collect::<Vec<_>>();
+    found.sort();
+    found
+}
+
 /// What the open claim and this pass's list say. Without an open claim there is nothing to look for.
 pub(super) fn decide(o: &Observed) -> Recovery {
     let Some(open) = &o.claim else { return Recovery::Look };
@@ -53,27 +78,11 @@ pub(super) fn decide(o: &Observed) -> Recovery {
         Some(Err(fault)) => return Recovery::Unread(fault.clone()),
         Some(Ok(listing)) => listing,
     };
-    let config = config_of(&open.claim);
-    let provider = open.claim.provider.as_deref().unwrap_or_default();
-    // The API's times have whole seconds, and its clock may be off.
-    let not_before =
-        open.claim.claimed_at.as_second() - 1 - i64::try_from(CLOCK_DIFFERENCE.as_secs()).unwrap_or(0);
-    let mut found = listing
-        .items
-        .iter()
-        .filter(|item| same(item, &open.claim.subject, provider, &config))
-        .filter(|item| item.created_at.is_none_or(|created| created.as_second() >= not_before))
-        .filter(|item| !open.claim.known_ids.iter().any(|known| known == item.id.as_str()))
-        .filter(|item| !o.taken.contains(item.id.as_str()))
-        .map(|item| item.id.clone())
-        .collect::<Vec<_>>();
-    found.sort();
+    let found = candidates(&open.claim, listing, &o.taken);
     match found.as_slice() {
         [one] => Recovery::Found(one.clone()),
         [] if listing.alarm.is_some() => Recovery::Wait(LOOK_AGAIN),
-        [] if o.workspace.as_ref().is_ok_and(|it| it.identity != open.claim.identity) => {
-            Recovery::OtherIdentity
-        }
+        [] if o.workspace.as_ref().is_ok_and(|it| !it.knows(&open.claim.identity)) => Recovery::OtherIdentity,
         // What counts is how long the claim was known when the list was begun, not when it was read to its end.
         [] => match SETTLED_AFTER
             .checked_sub(open.known_for.saturating_sub(o.clock.saturating_duration_since(listing.begun)))

@@ -39,7 +39,7 @@ pub(super) fn begin(o: &Observed, desired: &Desired, id: &ConnectorId, seen: &Ob
     difference(o, desired, seen)?;
     let (Ok(request), Ok(workspace)) = (&o.request, &o.workspace) else { return None };
     // What was given already would be given again, and shown in the same way: that has no end.
-    if desired.suspend || o.status.sent.as_ref() == Some(&request.sent) {
+    if desired.suspend || workspace.closed.is_some() || o.status.sent.as_ref() == Some(&request.sent) {
         return None;
     }
     if desired.replace != ReplacePolicy::Recreate {

@@ -15,8 +15,9 @@ use super::refresh::{ran_and_failed, refreshed, shows_a_change};
 use super::{Effect, Note, Plan, recover, replace};
 use crate::controller::conditions::{CONNECTED, Truth, find, whole_seconds};
 use crate::controller::ledger::SETTLED_AFTER;
+use crate::controller::workspace::short;
 use crate::controller::{Blocked, Reason};
-use crate::crd::{ConnectionTest, ConnectorStatus, Origin};
+use crate::crd::{ConnectionTest, ConnectorStatus, IDENTITY_ACKNOWLEDGED_ANNOTATION, Origin};
 use crate::remote::{Fault, FaultKind, Observation, Sight};
 
 /// The wait after the first failed test; doubled with each further one.
@@ -39,8 +40,11 @@ pub(super) fn plan(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
         }
         Err(blocked) => return Outlook::blocked(blocked).settle(o),
     };
+    if let Some(refused) = &workspace.refused {
+        return Outlook::blocked(refused).settle(o);
+    }
     if is_of_another_identity(o, workspace) {
-        return identity_changed(o, &workspace.identity);
+        return identity_changed(o, workspace);
     }
     if let Some(plan) = gone(o, workspace, id) {
         return plan;
@@ -109,10 +113,34 @@ pub(super) fn close_claim(o: &Observed) -> Option<Plan> {
     Some(Plan::act(o, Effect::CloseClaim { nonce, why: "the connector is known" }, being_tested()))
 }
 
-/// Whether the connector was made with another key or endpoint than today's, and today's does not show it: a key that does
-/// is one of the same workspace, whatever it is called.
+/// Lets go of what was made with a key that a person gave up by an acknowledgement.
+pub(super) fn given_up(o: &Observed, id: Option<&ConnectorId>) -> Option<Plan> {
+    let workspace = o.workspace.as_ref().ok()?;
+    if let Some(open) = o.claim.as_ref().filter(|open| workspace.gave_up(Some(&open.claim.identity))) {
+        let why = "it was made with a key that was given up";
+        let effect = Effect::CloseClaim { nonce: open.claim.nonce.clone(), why };
+        return Some(Plan::act(o, effect, Outlook::waiting(Reason::IdentityChanged, why)));
+    }
+    let id = id.filter(|_| !o.object.deleting && workspace.gave_up(o.status.identity.as_ref()))?;
+    let message = format!("{id} stays in the API workspace of the former key; it is made anew with today's");
+    let outlook = Outlook::waiting(Reason::IdentityChanged, message);
+    if o.object.copy.is_some() {
+        // The record for a backup goes first: what it names would be taken again.
+        return Some(Plan::act(o, Effect::Annotate { value: None }, outlook));
+    }
+    let outlook = outlook.with(without_connector(&o.status));
+    let Plan { status, .. } = outlook.settle(o);
+    let effect = Effect::Record { status: Box::new(status.clone()), note: Note::GivenUp(id.to_string()) };
+    Some(Plan { effect: Some(effect), status, requeue: None })
+}
+
+/// Whether the connector was made with another key or endpoint than today's, and nothing shows that today's reaches the same
+/// API workspace: one that shows the connector does, whatever it is called.
 pub(super) fn is_of_another_identity(o: &Observed, workspace: &WorkspaceView) -> bool {
-    let differs = o.status.identity.as_ref().is_some_and(|identity| *identity != workspace.identity);
+    let differs = match &o.status.identity {
+        Some(identity) => !workspace.knows(identity),
+        None => workspace.changed,
+    };
     differs && !matches!(o.facts.read, Some(Ok(_))) && !matches!(o.sight, Sight::Seen(_))
 }
 
@@ -126,11 +154,12 @@ pub(super) fn known_by_todays_key(o: &Observed, workspace: &WorkspaceView) -> Op
     Some(Plan { effect: Some(effect), status, requeue: None })
 }
 
-fn identity_changed(o: &Observed, identity: &str) -> Plan {
+fn identity_changed(o: &Observed, workspace: &WorkspaceView) -> Plan {
     let message = format!(
-        "the workspace's key or endpoint is another one now ({}…), and the connector was not read with it: put the old key \
-         back, or wait until the new one shows the connector",
-        &identity[..identity.len().min(12)]
+        "the key or endpoint of {title} is another one now ({today}), and does not show the connector: put the old key back; or, if \
+         another API workspace is meant, set the annotation {IDENTITY_ACKNOWLEDGED_ANNOTATION}: {today} on {title}",
+        title = workspace.title,
+        today = short(&workspace.identity)
     );
     Outlook::waiting(Reason::IdentityChanged, message).again_in(LAST_RETEST).settle(o)
 }
@@ -139,8 +168,8 @@ fn identity_changed(o: &Observed, identity: &str) -> Plan {
 /// made would have to be shown.
 fn gone(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId) -> Option<Plan> {
     let Some(Err(Fault { kind: FaultKind::NotFound, .. })) = &o.facts.read else { return None };
-    if o.status.identity.as_ref() != Some(&workspace.identity) {
-        return Some(identity_changed(o, &workspace.identity));
+    if workspace.changed || o.status.identity.as_ref().is_none_or(|identity| !workspace.knows(identity)) {
+        return Some(identity_changed(o, workspace));
     }
     let not_yet = |message: String, wait| {
         Some(Outlook::waiting(Reason::RemoteMissing, message).again_in(wait).settle(o))

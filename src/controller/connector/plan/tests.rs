@@ -13,4 +13,5 @@ mod replace;
 mod steady;
 mod verdict;
 mod watch_only;
+mod workspace;
 mod world;

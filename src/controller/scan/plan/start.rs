@@ -93,6 +93,7 @@ fn new_claim(o: &Observed, target: &Target, detail: &ConnectorDetail) -> Claim {
         namespace: o.object.namespace.clone(),
         name: o.object.name.clone(),
         uid: o.object.uid.clone(),
+        member: None,
         nonce: String::new(),
         claimed_at: o.now,
         identity: target.identity.clone(),

@@ -95,7 +95,12 @@ fn an_absence_is_not_believed_under_another_key() {
     world.rotate("identity-2-of-another-workspace");
     world.pass(60);
     world.run(&[]);
-    world.assert_said("False", "IdentityChanged", "Reconciling", "another one now (identity-2-o…)");
+    world.assert_said(
+        "False",
+        "IdentityChanged",
+        "Reconciling",
+        "another one now (identity-2-o), and does not show",
+    );
     assert_eq!((world.posts.len(), world.status.connector_id.as_deref()), (1, Some("conn-1")));
     world.api.connectors = hidden;
     world.rotate("identity-1");

@@ -20,6 +20,7 @@ fn foreign_claim(world: &World, uid: &str, subject: &str) -> Claim {
         namespace: "other".to_owned(),
         name: "theirs".to_owned(),
         uid: uid.to_owned(),
+        member: None,
         nonce: format!("nonce-{uid}"),
         claimed_at: world.now,
         identity: "identity-1".to_owned(),

@@ -297,7 +297,7 @@ impl World {
                 }
                 self.write(*status);
                 self.change_hands(&note);
-                if matches!(note, Note::LostAtTheApi(_)) {
+                if matches!(note, Note::LostAtTheApi(_) | Note::GivenUp(_)) {
                     pass.facts = Facts::default();
                 } else if turned {
                     pass.facts.turn_to_another_connector();

@@ -109,6 +109,7 @@ fn a_scan_of_another_object_that_is_being_started_is_waited_for() {
         namespace: "team".to_owned(),
         name: "other".to_owned(),
         uid: "uid-2".to_owned(),
+        member: None,
         nonce: "nonce-other".to_owned(),
         claimed_at: at(0),
         identity: "identity-1".to_owned(),
