@@ -10,6 +10,7 @@ pub mod bins;
 pub mod cache;
 mod cluster;
 mod error;
+pub mod faults;
 pub mod figures;
 pub mod ledger;
 mod operator;

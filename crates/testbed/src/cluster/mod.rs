@@ -235,6 +235,23 @@ impl TestCluster {
         serde_json::from_str(&text).map_err(|error| Error::Bug(format!("{asked} answered no JSON: {error}")))
     }
 
+    /// A client with the administrator's rights that waits for an answer as long as it takes, as watches need it.
+    pub(crate) fn streaming_client(&self) -> Result<reqwest::Client> {
+        let pem = std::fs::read(self.authority()).map_err(Error::io("read the API server's certificate"))?;
+        let roots = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(Error::http("reading the API server's certificate"))?;
+        let mut headers = http::HeaderMap::new();
+        let bearer = http::HeaderValue::from_str(&format!("Bearer {}", self.token.expose_secret()))
+            .map_err(|_| Error::Bug("the administrator's token is no header".to_owned()))?;
+        headers.insert("authorization", bearer);
+        reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(roots)
+            .default_headers(headers)
+            .build()
+            .map_err(Error::http("building a client of the API server"))
+    }
+
     /// Makes a service account (in a namespace that exists), gives it this ClusterRole, and returns a kubeconfig of it:
     /// for a program that should be known by name in the audit log, and held to its own permissions.
     ///

@@ -96,9 +96,10 @@ pub struct Moment {
     pub name: Option<String>,
 }
 
-/// Called at every moment; the exchange goes on when it has ended.
+/// Called at every moment; the exchange goes on when it has ended. What it answers to [`Stage::Received`] befalls the
+/// request.
 #[derive(Clone)]
-pub(super) struct Hook(pub(super) Arc<dyn Fn(Moment) -> BoxFuture<'static, ()> + Send + Sync>);
+pub(super) struct Hook(pub(super) Arc<dyn Fn(Moment) -> BoxFuture<'static, Option<Fault>> + Send + Sync>);
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

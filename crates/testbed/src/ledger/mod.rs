@@ -118,8 +118,12 @@ impl Ledger {
         self.with(|state| state.injections.push(injection));
     }
 
-    /// Calls this at every moment of every exchange; the exchange waits for its end.
-    pub fn at_every_moment(&self, hook: impl Fn(Moment) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+    /// Calls this at every moment of every exchange; the exchange waits for its end. A fault that it answers to
+    /// [`Stage::Received`] befalls the request; at the other stages there is nothing left to befall.
+    pub fn at_every_moment(
+        &self,
+        hook: impl Fn(Moment) -> BoxFuture<'static, Option<Fault>> + Send + Sync + 'static,
+    ) {
         self.with(|state| state.hook = Some(Hook(Arc::new(hook))));
     }
 
@@ -189,8 +193,8 @@ impl Shared {
         f(&mut self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    async fn moment(&self, asked: &Asked, id: Option<&str>, stage: Stage) {
-        let Some(Hook(hook)) = self.with(|state| state.hook.clone()) else { return };
+    async fn moment(&self, asked: &Asked, id: Option<&str>, stage: Stage) -> Option<Fault> {
+        let Hook(hook) = self.with(|state| state.hook.clone())?;
         let own = Some(asked.id.as_str()).filter(|id| !id.is_empty());
         let moment = Moment {
             route: asked.route,
@@ -198,7 +202,7 @@ impl Shared {
             id: id.or(own).map(str::to_owned),
             name: asked.name().map(str::to_owned),
         };
-        hook(moment).await;
+        hook(moment).await
     }
 
     /// Does what is asked, and dresses the answer.
@@ -266,7 +270,7 @@ async fn exchange(request: Request<Incoming>, shared: Arc<Shared>, leash: Leash)
         });
         (workspace, fault, state.switches.delay)
     });
-    shared.moment(&asked, None, Stage::Received).await;
+    let fault = shared.moment(&asked, None, Stage::Received).await.or(fault);
     let Some(workspace) = workspace else {
         return written(shared.dressed(Reply::error(401, "UNAUTHORIZED", "this API key is not valid")));
     };
