@@ -5,7 +5,6 @@ use std::time::Duration;
 
 /// One way to be a Connectors API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Switches {
     /// Time from a request's arrival to its answer.
     pub delay: Duration,
