@@ -1,5 +1,5 @@
 //! Runs plans side by side and says how each ended. The test command runs those that find most; `SLIMIO_CAMPAIGN=all`
-//! runs every action at every step of every workload, and pairs of crashes.
+//! runs every action at every step of every workload, and pairs of crashes. `SLIMIO_WORKLOAD` and `SLIMIO_PLAN` narrow the choice.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use testbed::ledger::Switches;
 
 use crate::oracle;
-use crate::plan::{Action, At, Plan, Workload};
+use crate::plan::{Action, Api, At, Plan, Workload};
 use crate::rig::Rig;
 use crate::workload;
 
 /// Plans under way at a time: most of a plan is waiting.
-const ABREAST: usize = 6;
+const ABREAST: usize = 10;
 /// A plan that has not ended by then has failed.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -34,9 +33,7 @@ struct Report {
 
 async fn run(plan: Plan) -> Report {
     let begun = Instant::now();
-    // Names need not be unique, so that a second connector is made rather than refused, and seen.
-    let switches = Switches { unique_names: false, ..Switches::default() };
-    let rig = Rig::start("plan", switches).await;
+    let rig = Rig::start("plan", plan.api.switches()).await;
     let ran = tokio::time::timeout(
         LIMIT,
         rig.keeping(async {
@@ -122,7 +119,7 @@ fn pairs(workload: Workload, trace: &[String]) -> Vec<Plan> {
     let seconds = trace.len();
     (0..trace.len())
         .flat_map(|first| (0..seconds - first).map(move |second| (first, second)))
-        .map(|(first, second)| Plan { workload, triggers: vec![kill(first), kill(second)] })
+        .map(|(first, second)| Plan { triggers: vec![kill(first), kill(second)], ..Plan::calm(workload) })
         .collect()
 }
 
@@ -135,14 +132,6 @@ fn named(workload: Workload) -> Vec<Plan> {
         at("list_connectors: received", 0, Action::AnswerLost),
         at("list_connectors: received", 1, Action::Html),
         at("read_connector: received", 0, Action::AnswerLost),
-        // A crash, and another before the first list of the start that follows it.
-        Plan {
-            workload,
-            triggers: vec![
-                (At::Named("create_connector: done".to_owned(), 0), Action::Kill),
-                (At::Named("list workspaces: sent".to_owned(), 0), Action::Kill),
-            ],
-        },
         at("create_connector: received", 0, Action::DoneButRefused(500)),
         at("create_connector: received", 0, Action::Html),
         at("create_connector: received", 0, Action::CutOff),
@@ -154,6 +143,47 @@ fn named(workload: Workload) -> Vec<Plan> {
         at("update connectors/status: sent", 1, Action::Terminate),
         at("update workspaces/status: sent", 1, Action::Refused(409)),
     ]
+}
+
+/// A crash after the create, and then trouble on the way up: what the next start reads comes late, old or not at all.
+fn on_the_way_up(workload: Workload) -> Vec<Plan> {
+    let crash = (At::Named("create_connector: done".to_owned(), 0), Action::Kill);
+    let troubles = [
+        // Before its first list.
+        ("list workspaces: sent", Action::Kill),
+        ("list connectors: sent", Action::Refused(500)),
+        ("list connectors: sent", Action::Refused(429)),
+        ("list connectors: sent", Action::OlderList),
+        ("watch connectors: sent", Action::WatchCut),
+        ("watch connectors: sent", Action::WatchGone),
+        ("watch connectors: sent", Action::EventHeld),
+        ("watch connectors: sent", Action::Refused(410)),
+        ("watch workspaces: sent", Action::EventHeld),
+        ("get connectors: sent", Action::AnswerLost),
+        ("get workspaces: sent", Action::Refused(500)),
+        ("list_connectors: received", Action::Kill),
+    ];
+    let plan = |(name, action): (&str, Action)| Plan {
+        triggers: vec![crash.clone(), (At::Named(name.to_owned(), 0), action)],
+        ..Plan::calm(workload)
+    };
+    troubles.into_iter().map(plan).collect()
+}
+
+/// Every kind of API, in peace and with the answers lost that matter most.
+fn at_every_api(all: bool) -> Vec<Plan> {
+    let of = |api| {
+        let lost = |route: &str| vec![(At::Named(format!("{route}: received"), 0), Action::AnswerLost)];
+        let mut plans = vec![
+            Plan { api, triggers: lost("create_connector"), ..Plan::calm(Workload::Create) },
+            Plan { api, triggers: lost("delete_connector"), ..Plan::calm(Workload::SameNameAgain) },
+        ];
+        if all {
+            plans.extend(Workload::ALL.map(|workload| Plan { api, ..Plan::calm(workload) }));
+        }
+        plans
+    };
+    Api::OTHERS.into_iter().flat_map(of).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,10 +212,17 @@ async fn every_plan_ends_as_promised() {
         }
         if workload == Workload::Create {
             todo.extend(named(workload));
+            todo.extend(on_the_way_up(workload));
+            todo.extend(at_every_api(all));
         }
         if all && matches!(workload, Workload::Create | Workload::Delete | Workload::Recreate) {
             todo.extend(pairs(workload, trace));
         }
+    }
+    // One plan again, by its line in a report or a part of it.
+    if let Ok(line) = std::env::var("SLIMIO_PLAN") {
+        todo.retain(|plan| plan.to_string().contains(&line));
+        assert!(!todo.is_empty(), "no plan has {line:?} in its line");
     }
     let mut reports = calm;
     reports.extend(run_all(todo).await);
@@ -227,6 +264,9 @@ async fn conclude(reports: &[Report], all: bool) -> Vec<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("fault-plans.txt");
     std::fs::write(&file, &text).expect("the report can be written");
+    // What the test command shows at its end.
+    let line = text.lines().next().unwrap_or_default();
+    std::fs::write(folder.join("ran-fault-plans.txt"), line).expect("the summary can be written");
     let end = text.find("\nFAILED").unwrap_or(text.len());
     eprintln!("{}report: {}", &text[..end], file.display());
     // A plan whose point never came proves nothing; a few depend on timing.

@@ -79,6 +79,10 @@ impl Director {
             Action::Lost => Some(KubeFault::Dropped),
             Action::Refused(code) => Some(KubeFault::Refused(code)),
             Action::Late => Some(KubeFault::Delayed(Duration::from_secs(2))),
+            Action::EventHeld => Some(KubeFault::Holds(0, Duration::from_secs(5))),
+            Action::WatchCut => Some(KubeFault::CutAfter(0)),
+            Action::WatchGone => Some(KubeFault::Gone),
+            Action::OlderList => Some(KubeFault::Older),
             _ => None,
         }
     }

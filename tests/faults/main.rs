@@ -6,6 +6,7 @@
 mod burst;
 mod campaign;
 mod conformance;
+mod controls;
 mod director;
 mod oracle;
 mod plan;

@@ -96,6 +96,9 @@ pub(crate) async fn verdict(rig: &Rig, expected: &Expected) -> Vec<String> {
     if let Err(restless) = rest(rig).await {
         wrong.push(restless);
     }
+    if let Some(exit) = rig.operator.lock().await.process().exit() {
+        wrong.push(format!("the operator is not there: it {exit}"));
+    }
     let connectors = match rig.cluster.get(&rig.path("connectors")).await {
         Ok(list) => list["items"].as_array().cloned().unwrap_or_default(),
         Err(error) => return vec![format!("the oracle is blind: {error}")],

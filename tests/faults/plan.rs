@@ -1,6 +1,9 @@
 //! A plan: a workload, the points at which something goes wrong, and what does. Plain data, printed as one line.
 
 use std::fmt;
+use std::time::Duration;
+
+use testbed::ledger::{Listing, Readable, Switches};
 
 /// What is asked of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +67,14 @@ pub(crate) enum Action {
     CutOff,
     /// Carried out two seconds late.
     Late,
+    /// A watch whose first event comes five seconds late.
+    EventHeld,
+    /// A watch that ends before its first event.
+    WatchCut,
+    /// A watch that is told that its version is too old.
+    WatchGone,
+    /// A list as it was when it was first asked for.
+    OlderList,
 }
 
 /// Where it goes wrong.
@@ -75,10 +86,71 @@ pub(crate) enum At {
     Named(String, usize),
 }
 
+/// A way to be a Connectors API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Api {
+    /// As `connectors-server`, but for names, which need not be unique: a second connector is made, and seen, where it
+    /// would otherwise be refused.
+    Plain,
+    /// Names are unique.
+    UniqueNames,
+    /// Reads tell little of the configuration.
+    SampleConfig,
+    /// Reads tell nothing of it.
+    NoConfig,
+    /// Lists are three seconds behind.
+    LaggingList,
+    /// Newest first, and the last of each page comes again on the next.
+    MovingPages,
+    /// Bare answers: no metadata, no scan history, times with fractions.
+    Bare,
+    /// States that nobody documented, and tests that move none.
+    UnknownStates,
+    /// A deletion takes three seconds, and a second one succeeds.
+    SlowDelete,
+    /// Answers after 50 ms.
+    Slow,
+}
+
+impl Api {
+    pub(crate) const OTHERS: [Self; 9] = [
+        Self::UniqueNames,
+        Self::SampleConfig,
+        Self::NoConfig,
+        Self::LaggingList,
+        Self::MovingPages,
+        Self::Bare,
+        Self::UnknownStates,
+        Self::SlowDelete,
+        Self::Slow,
+    ];
+
+    pub(crate) fn switches(self) -> Switches {
+        let plain = Switches { unique_names: false, ..Switches::default() };
+        let three = Duration::from_secs(3);
+        match self {
+            Self::Plain => plain,
+            Self::UniqueNames => Switches { unique_names: true, ..plain },
+            Self::SampleConfig => Switches { readable: Readable::Sample, ..plain },
+            Self::NoConfig => Switches { readable: Readable::Nothing, ..plain },
+            Self::LaggingList => Switches { list_lag: three, ..plain },
+            Self::MovingPages => Switches { newest_first: true, list: Listing::Overlapping, ..plain },
+            Self::Bare => Switches { metadata: false, scan_history: false, fractions: true, ..plain },
+            Self::UnknownStates => {
+                Switches { created_state: "warming_up".to_owned(), test_moves_state: false, ..plain }
+            }
+            Self::SlowDelete => Switches { delete_takes: three, second_delete_succeeds: true, ..plain },
+            Self::Slow => Switches { delay: Duration::from_millis(50), ..plain },
+        }
+    }
+}
+
 /// One plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
+    /// How the Connectors API answers where the contract leaves it open.
+    pub(crate) api: Api,
     /// One after the other; each is counted from the one before.
     pub(crate) triggers: Vec<(At, Action)>,
 }
@@ -86,17 +158,20 @@ pub(crate) struct Plan {
 impl Plan {
     /// Nothing goes wrong.
     pub(crate) fn calm(workload: Workload) -> Self {
-        Self { workload, triggers: Vec::new() }
+        Self { workload, api: Api::Plain, triggers: Vec::new() }
     }
 
     pub(crate) fn one(workload: Workload, at: At, action: Action) -> Self {
-        Self { workload, triggers: vec![(at, action)] }
+        Self { workload, api: Api::Plain, triggers: vec![(at, action)] }
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.workload)?;
+        if self.api != Api::Plain {
+            write!(f, " at an API of kind {:?}", self.api)?;
+        }
         for (at, action) in &self.triggers {
             match at {
                 At::Step(nth) => write!(f, ", {action:?} at step {nth}")?,

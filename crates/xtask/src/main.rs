@@ -1,6 +1,7 @@
-//! Developer tasks of the workspace: `cargo xtask demo | test | crds | reference | bench`.
+//! Developer tasks of the workspace: `cargo xtask demo | test | campaign | crds | reference | bench`.
 
 mod bench;
+mod campaign;
 mod crds;
 mod demo;
 mod reference;
@@ -15,6 +16,7 @@ usage: cargo xtask <task>
 
   demo [--once]   real parts, the operator, example resources, live; --once ends when the main job is done
   test [--quick]  format, clippy, unit tests, integration tests on real parts; --quick: what needs no control plane
+  campaign        every fault at every step of every workload, and pairs of crashes: hours; leaves a report
   crds            write crds/ anew from the operator's types
   reference       write docs/reference.md anew from crds/
   bench <name>    measure in a release build (loop)";
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["demo", "--once"] => demo::run(true),
         ["test"] => test::run(false),
         ["test", "--quick"] => test::run(true),
+        ["campaign"] => campaign::run(),
         ["crds"] => crds::run(),
         ["reference"] => reference::run(),
         ["bench", name] => bench::run(name),
