@@ -41,7 +41,14 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
         return Ok(None);
     }
     let mut seen = observe::observe(&workspace, ctx).await?;
-    seen.entry.moving = keeper::settle(&workspace, &seen.entry, ctx).await?;
+    seen.entry.moving = match keeper::settle(&workspace, &seen.entry, ctx).await {
+        Ok(moving) => moving,
+        Err(error) => {
+            // The list that told of them does not tell of them again.
+            wake(key, false, seen.changed, ctx);
+            return Err(error);
+        }
+    };
     let plan = plan::plan(&seen.observed);
     // Whether connectors find the workspace in another condition than before, and not only some of its connectors changed.
     let turned = before.as_ref().is_none_or(|before| {
@@ -70,24 +77,20 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
     if given_up.is_empty() {
         ctx.registry.put(key.clone(), seen.entry);
     }
-    if plan.status != seen.observed.status {
-        write(&workspace, plan.status, &seen.orphans, ctx).await?;
-    }
-    if !given_up.is_empty() {
-        // Only what is recorded may be acted on.
-        ctx.registry.put(key.clone(), entry.clone());
-        say_given_up(&workspace, &given_up, ctx).await;
-    }
-    hold_or_release(&workspace, !seen.observed.needed_by.is_empty(), ctx).await?;
-    // Where nobody tells of changed Secrets, each poll looks for them.
-    if turned || !ctx.settings.watch_secrets {
-        ctx.wake_connectors(&Link::Workspace(key));
-    } else {
-        for id in seen.changed {
-            ctx.wake_connectors(&Link::Remote(id.clone()));
-            ctx.wake_connectors(&Link::Wanted(id));
+    let told = async {
+        if plan.status != seen.observed.status {
+            write(&workspace, plan.status, &seen.orphans, ctx).await?;
         }
+        if !given_up.is_empty() {
+            // Only what is recorded may be acted on.
+            ctx.registry.put(key.clone(), entry.clone());
+            say_given_up(&workspace, &given_up, ctx).await;
+        }
+        hold_or_release(&workspace, !seen.observed.needed_by.is_empty(), ctx).await
     }
+    .await;
+    // Whether or not it could be written: what was put down is no news the next time, so whom it concerns is told now.
+    wake(key, turned, seen.changed, ctx);
     if regroup {
         for other in ctx.registry.all().into_iter().filter(|other| other.id != entry.id) {
             if other.remote.is_some_and(|remote| Some(remote.credential()) == credential.as_deref()) {
@@ -96,7 +99,20 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
         }
     }
     let requeue = if entry.moving { plan.requeue.map(|wait| wait.min(MOVING)) } else { plan.requeue };
-    Ok(requeue)
+    told.map(|()| requeue)
+}
+
+/// Wakes the connectors that a look at their workspace concerns.
+fn wake(key: WorkspaceKey, turned: bool, changed: Vec<String>, ctx: &Context) {
+    // Where nobody tells of changed Secrets, each poll looks for them.
+    if turned || !ctx.settings.watch_secrets {
+        ctx.wake_connectors(&Link::Workspace(key));
+    } else {
+        for id in changed {
+            ctx.wake_connectors(&Link::Remote(id.clone()));
+            ctx.wake_connectors(&Link::Wanted(id));
+        }
+    }
 }
 
 /// Forgets a workspace that is gone, and has its connectors say so.
