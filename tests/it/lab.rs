@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use slimio_operator::crd::{Connector, ConnectorStatus, Scan, Workspace};
-use testbed::{Aws, Operator, OperatorOptions, Server, TestCluster};
+use testbed::{Aws, ClusterOptions, Operator, OperatorOptions, Server, TestCluster};
 use tokio::sync::OnceCell;
 
 /// How long a test waits for what has to happen. Far above what it takes, for busy machines.
@@ -35,7 +35,11 @@ impl Parts {
 
     /// With more environment for the operator.
     pub(crate) async fn start_with(env: &[(&str, &str)]) -> Self {
-        let (cluster, aws) = tokio::join!(TestCluster::start(), Aws::start());
+        Self::start_on(ClusterOptions::default(), env).await
+    }
+
+    async fn start_on(cluster: ClusterOptions, env: &[(&str, &str)]) -> Self {
+        let (cluster, aws) = tokio::join!(TestCluster::start_with(cluster), Aws::start());
         let (cluster, aws) = (cluster.unwrap(), aws.unwrap());
         cluster.install_crds(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"))).await.unwrap();
         let made = cluster
@@ -84,6 +88,12 @@ impl Lab {
     /// With parts of its own, and more environment for its operator.
     pub(crate) async fn alone_with(prefix: &str, env: &[(&str, &str)]) -> Self {
         Self::with(Arc::new(Parts::start_with(env).await), prefix).await
+    }
+
+    /// With parts of its own, and a log of what the API server was asked.
+    pub(crate) async fn audited(prefix: &str, policy: &str) -> Self {
+        let options = ClusterOptions { audit_policy: Some(policy.to_owned()), ..ClusterOptions::default() };
+        Self::with(Arc::new(Parts::start_on(options, &[]).await), prefix).await
     }
 
     async fn with(parts: Arc<Parts>, prefix: &str) -> Self {

@@ -6,7 +6,10 @@
 mod adoption;
 mod bad_input;
 mod lab;
+mod leaders;
+mod namespaced;
 mod outages;
 mod queue;
+mod telemetry;
 mod the_loop;
 mod workspaces;

@@ -19,7 +19,7 @@ usage: cargo xtask <task>
   campaign        every fault at every step of every workload, and pairs of crashes: hours; leaves a report
   crds            write crds/ anew from the operator's types
   reference       write docs/reference.md anew from crds/
-  bench <name>    measure in a release build (loop)";
+  bench <name>    measure in a release build (loop, scale)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,7 @@
-//! `bench loop`: what the operator costs, and how long a person waits, on real parts on one machine.
+//! `bench loop`: what the operator costs, and how long a person waits, on real parts on one machine. `bench scale` beside it.
 
 mod audit;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,14 +44,20 @@ pub(super) struct BenchArgs {
 enum Bench {
     /// From apply to Ready: time, writes, requests; memory with 1 and 100 connectors; calm at rest.
     Loop,
+    /// 1,000 and 10,000 connectors: memory, processor, calm, speed, restart.
+    Scale,
 }
 
 /// Runs it, prints the table and writes the JSON.
 pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let Bench::Loop = args.name;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| Error::Io { what: "start a runtime".to_owned(), source })?;
-    let figures = runtime.block_on(measure(&args.root))?;
+    let figures = runtime.block_on(async {
+        match args.name {
+            Bench::Loop => measure(&args.root).await,
+            Bench::Scale => scale::measure(&args.root).await,
+        }
+    })?;
     println!("{}", figures.table(&args.root));
     println!("written to {}", figures.write(&args.root)?.display());
     Ok(ExitCode::SUCCESS)
