@@ -104,7 +104,7 @@ pub(super) async fn open(
 /// # Errors
 /// When Kubernetes does not answer or take the write.
 pub(super) async fn close(nonce: &str, key: &WorkspaceKey, ctx: &Context) -> Result<Option<Kept>, Error> {
-    ctx.claims_seen.lock().remove(nonce);
+    ctx.claims_seen.lock().retain(|(seen, _), _| seen != nonce);
     let Some(kept) = Kept::known(key, ctx).await? else { return Ok(None) };
     let holder = kept.holder_key();
     match ctx.claim_writer(&holder).submit(Change::Close(nonce.to_owned()), &holder, ctx).await? {
@@ -251,8 +251,8 @@ impl ClaimWriter {
             let since = Instant::now();
             let mut status = base.status();
             let denied = self.apply(changes, &base, &mut status, ctx);
-            if remembered && denied.iter().any(Option::is_some) {
-                // No write would tell that its limits, or its members, are others by now.
+            if remembered && (denied.iter().any(Option::is_some) || status == base.status()) {
+                // No write would tell that its claims, its limits, or its members, are others by now.
                 continue;
             }
             let after = if status == base.status() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -20,7 +21,7 @@ use super::secret::Digests;
 use super::watches::{Objects, Scope};
 use super::workspace::AnyWorkspace;
 use super::{Error, Leadership, Reason};
-use crate::crd::{ClusterWorkspace, Connector, Scan, Workspace, WorkspaceKey};
+use crate::crd::{Claim, ClusterWorkspace, Connector, Scan, Workspace, WorkspaceKey};
 use crate::remote::PermittedEndpoints;
 use crate::telemetry::Metrics;
 
@@ -34,10 +35,6 @@ const PROGRESS: [Reason; 7] = [
     Reason::WaitingForQuota,
     Reason::WorkspaceNotReady,
 ];
-
-/// The recorder keeps each event for minutes, to count repeats, and walks through all of them for each new one. After so many it
-/// is begun anew: a repeat is then an event of its own, and a burst of thousands costs neither memory nor time.
-const EVENTS_KEPT: usize = 200;
 
 /// An object that may be malformed: one that is does not stop the others from being listed.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -84,7 +81,7 @@ pub struct Context {
     /// When the operator began to look.
     pub started: Instant,
     /// Claims found open, with the time of first sight; W is counted on our own clock.
-    pub claims_seen: Mutex<HashMap<String, Instant>>,
+    pub claims_seen: Mutex<HashMap<(String, Timestamp), Instant>>,
     /// One writer at a time for each workspace's claims, so that they do not refuse each other.
     pub claim_writers: Mutex<HashMap<WorkspaceKey, Arc<ClaimWriter>>>,
     /// Seats of the Connectors' reconciles, by credential.
@@ -98,7 +95,7 @@ pub struct Context {
     pub in_process: Option<Arc<dyn connectors_api::client::InProcess>>,
     /// What Connectors were last seen to send.
     pub digests: Digests,
-    recorder: Mutex<(Recorder, usize)>,
+    recorder: Recorder,
 }
 
 /// The watched objects, and the ways to wake them.
@@ -123,7 +120,7 @@ impl Context {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let recorder = Mutex::new((recorder(&client), 0));
+        let recorder = Recorder::new(client.clone(), crate::FIELD_MANAGER.into());
         Self {
             digests: Digests::new(settings.watch_secrets),
             client,
@@ -145,9 +142,11 @@ impl Context {
         }
     }
 
-    /// How long a claim has been known to this process.
-    pub fn known_for(&self, nonce: &str) -> Duration {
-        self.claims_seen.lock().entry(nonce.to_owned()).or_insert_with(Instant::now).elapsed()
+    /// How long a claim has been known to this process. One that was renewed is another one: a POST may be sent under it
+    /// from then on.
+    pub fn known_for(&self, claim: &Claim) -> Duration {
+        let key = (claim.nonce.clone(), claim.claimed_at);
+        self.claims_seen.lock().entry(key).or_insert_with(Instant::now).elapsed()
     }
 
     /// The one who writes a workspace's claims in this process.
@@ -178,15 +177,6 @@ impl Context {
         }
     }
 
-    fn recorder(&self) -> Recorder {
-        let mut current = self.recorder.lock();
-        if current.1 == EVENTS_KEPT {
-            *current = (recorder(&self.client), 0);
-        }
-        current.1 += 1;
-        current.0.clone()
-    }
-
     /// Says something in an event. Never fails a reconcile: an event that is refused is logged.
     pub async fn say(
         &self,
@@ -203,8 +193,7 @@ impl Context {
             action: action.to_owned(),
             secondary: None,
         };
-        let recorder = self.recorder();
-        if let Err(error) = recorder.publish(&event, about).await {
+        if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(%error, reason = reason.as_str(), "cannot publish an event");
         }
     }
@@ -265,10 +254,6 @@ impl Context {
             self.caches.cluster_workspaces.wake(&key);
         }
     }
-}
-
-fn recorder(client: &Client) -> Recorder {
-    Recorder::new(client.clone(), crate::FIELD_MANAGER.into())
 }
 
 /// Which object a workspace is, and whether it is of the namespaced kind.

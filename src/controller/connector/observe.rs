@@ -114,7 +114,7 @@ pub(super) async fn observe(
     let entry = ctx.registry.get(&key);
     let claim = kept.as_ref().and_then(|kept| {
         let claim = kept.claim(ClaimKind::Connector, &object.uid)?;
-        Some(OpenClaim { known_for: ctx.known_for(&claim.nonce), claim })
+        Some(OpenClaim { known_for: ctx.known_for(&claim), claim })
     });
     let (workspace, remote) = usable(&object, &key, there, entry.as_ref(), ctx).await?;
 

@@ -72,7 +72,7 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
     let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| Kept::cached(key, ctx)));
     let claim = there.and_then(|kept| {
         let claim = kept.claim(ClaimKind::Scan, &object.uid)?;
-        let known_for = ctx.known_for(&claim.nonce);
+        let known_for = ctx.known_for(&claim);
         Some((claim, known_for))
     });
     let (remote, identity) =

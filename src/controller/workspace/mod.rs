@@ -259,7 +259,7 @@ async fn write(
     let reference = fresh.reference();
     fresh.write_status(&ctx.client, status).await?;
     for orphan in orphans {
-        ctx.claims_seen.lock().remove(&orphan.nonce);
+        ctx.claims_seen.lock().retain(|(seen, _), _| *seen != orphan.nonce);
         tracing::warn!(workspace = %key, "{}", orphan.report);
         ctx.say(&reference, true, Reason::ClaimOrphaned, "Reconcile", orphan.report.clone()).await;
     }

@@ -41,7 +41,7 @@ pub(super) async fn find(
     let mut orphans = Vec::new();
     let status = workspace.status();
     for claim in &status.claims {
-        let known_for = ctx.known_for(&claim.nonce);
+        let known_for = ctx.known_for(claim);
         let settled = match claim.kind {
             // What counts is how long it was known when the list was begun.
             ClaimKind::Connector => known_for.saturating_sub(listing.begun.elapsed()) > SETTLED_AFTER,

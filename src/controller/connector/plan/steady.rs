@@ -193,7 +193,8 @@ fn gone(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId) -> Option<Pla
     }
     // `Connected` turned last when the connector was made, or later.
     let turned = find(&o.status.conditions, CONNECTED).map(|connected| connected.last_transition_time.0);
-    let known_for = turned.and_then(|turned| Duration::try_from(o.now.duration_since(turned)).ok());
+    // Of a time that is still to come by our clock, nothing is known to have passed.
+    let known_for = turned.map(|turned| Duration::try_from(o.now.duration_since(turned)).unwrap_or_default());
     let left = known_for.map_or(Duration::ZERO, |known_for| SETTLED_AFTER.saturating_sub(known_for));
     if !left.is_zero() {
         return not_yet(format!("{id} was made only just, and is not shown by the API yet"), left);
