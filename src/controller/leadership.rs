@@ -60,7 +60,7 @@ impl Leadership {
         let _ = tokio::time::timeout(Duration::from_secs(1), attempt).await;
     }
 
-    fn set(&self, until: Option<Instant>) {
+    pub(super) fn set(&self, until: Option<Instant>) {
         if let Some(mine) = &self.until {
             *mine.lock() = until;
         }

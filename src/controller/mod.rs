@@ -18,6 +18,8 @@ mod registry;
 mod run;
 mod scan;
 mod secret;
+#[cfg(test)]
+mod simulation;
 mod turns;
 mod watches;
 mod workspace;

@@ -67,6 +67,12 @@ where
         self.scope(&key.namespace)?.0.get(&reference(key))
     }
 
+    /// The objects that a test keeps, wherever they are.
+    #[cfg(test)]
+    pub(super) fn kept(cache: Store<Guarded<K>>, woken: Waker<K>) -> Self {
+        Self { scopes: [(None, (cache, woken))].into() }
+    }
+
     /// Has an object looked at soon.
     pub fn wake(&self, key: &ObjectKey) {
         if let Some((_, woken)) = self.scope(&key.namespace) {

@@ -8,6 +8,9 @@ use crate::step::{self, cargo, program};
 /// Integration tests that start no control plane.
 const WITHOUT_CONTROL_PLANE: [&str; 3] = ["client", "docs", "server"];
 
+/// Runs of the simulation, unless the environment asks for others.
+const SIMULATION_RUNS: &str = "20000";
+
 /// Runs it; with `quick`, only what needs no control plane.
 pub(crate) fn run(quick: bool) -> Result<(), String> {
     step::run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -21,7 +24,8 @@ pub(crate) fn run(quick: bool) -> Result<(), String> {
     step::run("build", &mut cargo(&["build", "--workspace", "--all-targets"]))?;
     step::run("real parts", program("testbed", None)?.arg("prepare").stdout(Stdio::null()))?;
     forget_what_ran()?;
-    let passed = step::last("tests", &mut cargo(&["test", "--workspace", "--no-fail-fast"]));
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let passed = step::last("tests", tests.env("SIMULATION_RUNS", SIMULATION_RUNS));
     for line in what_ran() {
         eprintln!("{line}");
     }

@@ -7,6 +7,8 @@ mod observe;
 mod observed;
 mod plan;
 mod survey;
+#[cfg(test)]
+pub(super) mod wrong;
 
 use std::time::Duration;
 
