@@ -101,6 +101,29 @@ fn one_seed_gives_the_same_run_again() {
     }
 }
 
+/// Runs in which a wrong variant has to be caught.
+const CAUGHT_WITHIN: u64 = 400;
+
+#[test]
+fn every_wrong_variant_is_caught_by_an_invariant_that_it_breaks() {
+    let expected: [(Variant, &[&str]); 7] = [
+        (Variant::IdOnlyInMemory, &["S1", "S2", "S3", "L1", "S11"]),
+        (Variant::NoClaim, &["S5"]),
+        (Variant::FinalizerAfterPost, &["S11"]),
+        (Variant::ReleasedWhenDeleteSent, &["S11", "S2"]),
+        (Variant::FailedDeleteIsDone, &["S11", "S2", "S1"]),
+        (Variant::PostRetried, &["S1", "S6"]),
+        (Variant::LostIsFailed, &["S1", "S2", "S6"]),
+    ];
+    for (variant, invariants) in expected {
+        let breaks =
+            |violation: &String| invariants.contains(&violation.split(':').next().unwrap_or_default());
+        let caught =
+            (0..CAUGHT_WITHIN).any(|seed| world::run(seed, variant).violation.as_ref().is_some_and(breaks));
+        assert!(caught, "{variant:?} broke none of {invariants:?} in {CAUGHT_WITHIN} runs");
+    }
+}
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
