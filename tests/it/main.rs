@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends by a panic")]
 
+mod adoption;
 mod bad_input;
 mod lab;
 mod leaders;

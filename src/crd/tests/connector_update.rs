@@ -5,7 +5,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::fixture::{aws, azure, connector, existing, gcp, messages, secret};
 use crate::crd::{
-    Connector, ConnectorScope, DeletionPolicy, Origin, ReplacePolicy, ScanHistoryEntry, WorkspaceKind,
+    Connector, ConnectorScope, DeletionPolicy, ManagementPolicy, Origin, ReplacePolicy, ScanHistoryEntry,
+    WorkspaceKind,
 };
 
 const REPLACE: &str = "the API cannot change a connector, and replacing this one would lose its scan history and findings: \
@@ -137,6 +138,35 @@ fn what_was_set_cannot_be_taken_away_either() {
     assert_eq!(update(&old, |it| it.spec.scope = None), [REPLACE]);
     assert_eq!(update(&old, |it| it.spec.scope.as_mut().unwrap().buckets.push("pond".to_owned())), [REPLACE]);
     assert_eq!(update(&old, |_| {}), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_only_observed_from_now_on_loses_nothing_and_may_say_less() {
+    let mut old = existing("aws");
+    old.status.as_mut().unwrap().scanned = Some(true);
+    let observe: Change = |it| {
+        it.spec.management_policy = ManagementPolicy::Observe;
+        it.spec.connector_id = Some("conn-7h2k9q".to_owned());
+        it.spec.aws = None;
+    };
+    assert_eq!(update(&old, observe), Vec::<String>::new());
+    assert_eq!(
+        update(&old, |it| it.spec.aws = None),
+        [REPLACE, "set exactly one of spec.aws, spec.gcp and spec.azure"]
+    );
+    // What is observed is no connector of this object: another may be named, and managing it is an adoption.
+    let mut observed = connector("none");
+    observe(&mut observed);
+    observed.status = Some(crate::crd::ConnectorStatus::default());
+    assert_eq!(
+        update(&observed, |it| it.spec.connector_id = Some("conn-other".to_owned())),
+        Vec::<String>::new()
+    );
+    let manage: Change = |it| {
+        it.spec.management_policy = ManagementPolicy::Manage;
+        it.spec.aws = Some(aws());
+    };
+    assert_eq!(update(&observed, manage), Vec::<String>::new());
 }
 
 #[test]
