@@ -38,6 +38,9 @@ pub(super) struct BenchArgs {
     /// The checkout, for `crds/` and `target/bench/`.
     #[arg(long, default_value = ".")]
     root: PathBuf,
+    /// How many connectors `scale` ends with, above 1,000.
+    #[arg(long, default_value_t = 10_000)]
+    connectors: usize,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -52,15 +55,19 @@ enum Bench {
 pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| Error::Io { what: "start a runtime".to_owned(), source })?;
-    let figures = runtime.block_on(async {
+    let (figures, outcome) = runtime.block_on(async {
         match args.name {
-            Bench::Loop => measure(&args.root).await,
-            Bench::Scale => scale::measure(&args.root).await,
+            Bench::Loop => measure(&args.root).await.map(|figures| (figures, Ok(()))),
+            Bench::Scale => {
+                let mut figures = Figures::new("scale", "cargo xtask bench scale");
+                let outcome = scale::measure(&args.root, args.connectors, &mut figures).await;
+                Ok((figures, outcome))
+            }
         }
     })?;
     println!("{}", figures.table(&args.root));
     println!("written to {}", figures.write(&args.root)?.display());
-    Ok(ExitCode::SUCCESS)
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// What runs while it is measured.

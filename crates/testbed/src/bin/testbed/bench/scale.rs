@@ -18,7 +18,6 @@ use testbed::{ClusterOptions, Error, Operator, OperatorOptions, Result, TestClus
 use super::audit;
 
 const FEW: usize = 1_000;
-const MANY: usize = 10_000;
 /// Connectors whose Secret or remote state changes while it is measured.
 const SAMPLES: usize = 50;
 /// Secrets that the connectors share evenly.
@@ -52,8 +51,8 @@ struct Rest {
     others: u64,
 }
 
-pub(super) async fn measure(root: &Path) -> Result<Figures> {
-    let mut figures = Figures::new("scale", "cargo xtask bench scale");
+/// Measures into `figures`, so that what was measured is there when a later phase fails.
+pub(super) async fn measure(root: &Path, many: usize, figures: &mut Figures) -> Result<()> {
     let mut rig = Rig::start(root).await?;
 
     rig.ledger.set(|switches| switches.delay = Duration::from_millis(50));
@@ -74,24 +73,25 @@ pub(super) async fn measure(root: &Path) -> Result<Figures> {
         Some(60.0),
     );
 
-    eprintln!("{} more, answers at once", MANY - FEW);
-    let took = rig.grow(FEW, MANY).await?;
-    figures.add(format!("{} more applied at once, all Ready, answers at once", MANY - FEW), "s", took, None);
-    figures.add("creates at the API beyond one each", "creates", rig.surplus(MANY), Some(0.0));
+    eprintln!("{} more, answers at once", many - FEW);
+    let took = rig.grow(FEW, many).await?;
+    figures.add(format!("{} more applied at once, all Ready, answers at once", many - FEW), "s", took, None);
+    figures.add("creates at the API beyond one each", "creates", rig.surplus(many), Some(0.0));
     tokio::time::sleep(SETTLE).await;
-    figures.add(format!("operator RSS, {MANY} connectors"), "MiB", rig.rss()?, Some(100.0));
+    figures.add(format!("operator RSS, {many} connectors"), "MiB", rig.rss()?, Some(100.0));
     rig.poll_every("1m").await?;
     tokio::time::sleep(SETTLE).await;
     eprintln!("{} s of rest", REST.as_secs());
     let rest = rig.rest(REST).await?;
-    figures.add(format!("processor at rest, {MANY}, poll of 1 min"), "mcores", rest.millicores, Some(50.0));
+    figures.add(format!("processor at rest, {many}, poll of 1 min"), "mcores", rest.millicores, Some(50.0));
     figures.add(
         format!("writes at rest in {} s, the Lease apart", REST.as_secs()),
         "writes",
         float(rest.writes.len() as u64),
         Some(0.0),
     );
-    figures.add(format!("list requests a poll, {MANY}"), "requests", float(rest.lists), Some(100.0));
+    let pages = float(many.div_ceil(100) as u64);
+    figures.add(format!("list requests a poll, {many}"), "requests", float(rest.lists), Some(pages));
     figures.add("other API requests at rest", "requests", float(rest.others), Some(0.0));
     if !rest.writes.is_empty() {
         figures.note(format!("at rest it wrote {:?}", audit::by_resource(&rest.writes)));
@@ -99,30 +99,30 @@ pub(super) async fn measure(root: &Path) -> Result<Figures> {
 
     eprintln!("Secrets and remote states change");
     let rotated = rig.rotated().await?;
-    figures.add(format!("rotated Secret to status, {MANY}, p50"), "s", quantile(&rotated, 0.5), None);
-    figures.add(format!("rotated Secret to status, {MANY}, p99"), "s", quantile(&rotated, 0.99), Some(10.0));
+    figures.add(format!("rotated Secret to status, {many}, p50"), "s", quantile(&rotated, 0.5), None);
+    figures.add(format!("rotated Secret to status, {many}, p99"), "s", quantile(&rotated, 0.99), Some(10.0));
     rig.poll_every("10s").await?;
     let changed = rig.changed().await?;
     figures.add("list that shows a change to status, p50", "s", quantile(&changed, 0.5), None);
     figures.add("list that shows a change to status, p99", "s", quantile(&changed, 0.99), Some(1.0));
 
-    eprintln!("a restart with {MANY}");
+    eprintln!("a restart with {many}");
     rig.poll_every("10m").await?;
     tokio::time::sleep(QUIET).await;
     let (deeds, lists) = (rig.ledger.entries().len(), rig.ledger.requests(Route::ListConnectors));
     let all = rig.ledger.all_requests();
-    let took = rig.restart().await?;
-    figures.add(format!("restart to quiet, {MANY}"), "s", took, Some(30.0));
+    let took = rig.restart(many).await?;
+    figures.add(format!("restart to quiet, {many}"), "s", took, Some(30.0));
     let mutations = float((rig.ledger.entries().len() - deeds) as u64);
     figures.add("mutations at the API by the restart", "mutations", mutations, Some(0.0));
     let lists = rig.ledger.requests(Route::ListConnectors) - lists;
-    figures.add("list requests by the restart", "requests", float(lists), Some(101.0));
+    figures.add("list requests by the restart", "requests", float(lists), Some(pages + 1.0));
     let others = rig.ledger.all_requests() - all - lists;
     figures.add("other API requests by the restart", "requests", float(others), Some(0.0));
-    figures.add(format!("operator RSS, {MANY}, after the restart"), "MiB", rig.rss()?, Some(100.0));
+    figures.add(format!("operator RSS, {many}, after the restart"), "MiB", rig.rss()?, Some(100.0));
     figures.note("the workspace's limits are set so high that they bound nothing; the API is a double in the bench's process");
     figures.note(format!("times are looked at every {} ms", LOOK.as_millis()));
-    Ok(figures)
+    Ok(())
 }
 
 impl Rig {
@@ -318,7 +318,7 @@ impl Rig {
     }
 
     /// Kills the operator and starts it again: seconds until every connector was looked at and nothing happens any more.
-    async fn restart(&mut self) -> Result<f64> {
+    async fn restart(&mut self, many: usize) -> Result<f64> {
         self.operator.kill().await;
         let begun = Instant::now();
         self.operator.restart().await?;
@@ -328,7 +328,7 @@ impl Rig {
             let asked = usize::try_from(self.ledger.all_requests()).unwrap_or(usize::MAX);
             if count.saturating_add(asked) != last.0 {
                 last = (count.saturating_add(asked), Instant::now());
-            } else if count >= MANY && last.1.elapsed() > QUIET {
+            } else if count >= many && last.1.elapsed() > QUIET {
                 return Ok((last.1 - begun).as_secs_f64());
             }
             if begun.elapsed() > LIMIT {
@@ -373,6 +373,8 @@ fn connector(index: usize) -> Value {
         "aws": {"roleArn": format!("arn:aws:iam::123456789012:role/bench-{index}"), "region": "eu-west-1",
             "externalIdSecretRef": {"name": secret_name(index), "key": "id"}},
         "scope": {"buckets": [format!("bench-{index}")]},
+        // What is to be kept is not made anew when its Secret changes.
+        "deletionPolicy": "Retain",
     }})
 }
 
