@@ -270,7 +270,8 @@ impl ClaimWriter {
             let answers = changes.iter().zip(denied);
             return Ok(answers.map(|(change, denied)| change.answer(denied, &after, since)).collect());
         }
-        Ok(changes.iter().map(Change::without_a_workspace).collect())
+        // The workspace is there, so none of it was done: whoever asked must not take it for closed.
+        Err(Error::Conflict { what: "the workspace" })
     }
 
     /// Carries the changes out on `status`: first what is closed, then what is opened, in the order of the turns.

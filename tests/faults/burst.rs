@@ -9,7 +9,7 @@ use testbed::ledger::{Deed, Switches};
 use crate::oracle::is_ready;
 use crate::rig::Rig;
 
-/// A thousand connectors at once, with answers after so long: exactly a thousand creates.
+/// So many connectors at once, with answers after so long: exactly as many creates.
 async fn burst(count: usize, delay: Duration) {
     let switches = Switches { unique_names: false, delay, ..Switches::default() };
     let rig = Rig::start("burst", switches).await;
@@ -40,11 +40,12 @@ async fn burst(count: usize, delay: Duration) {
     assert_eq!(rig.director.violations(), Vec::<String>::new());
 }
 
+/// An unoptimised operator makes about ten a second on two busy cores, so the test command has the smaller burst.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_connectors_are_a_thousand_creates_however_quick_the_answers() {
-    let delays: &[u64] =
-        if std::env::var("SLIMIO_CAMPAIGN").is_ok_and(|it| it == "all") { &[0, 5, 20] } else { &[0] };
+async fn so_many_connectors_at_once_are_as_many_creates_however_quick_the_answers() {
+    let all = std::env::var("SLIMIO_CAMPAIGN").is_ok_and(|it| it == "all");
+    let (count, delays): (usize, &[u64]) = if all { (1000, &[0, 5, 20]) } else { (200, &[0]) };
     for delay in delays {
-        burst(1000, Duration::from_millis(*delay)).await;
+        burst(count, Duration::from_millis(*delay)).await;
     }
 }

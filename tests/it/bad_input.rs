@@ -125,12 +125,12 @@ async fn a_workspace_that_is_missing_or_cannot_be_used_is_named() {
     lab.apply(&lab.secret("wrong-key", "apiKey", lab.key.expose_secret())).await;
     lab.until_ready("a").await;
 
-    // And a workspace that goes is noticed too, and that it comes back.
-    lab.kubectl(&["delete", "workspace", "elsewhere"]).await;
-    lab.until_reason("a", "WorkspaceNotFound").await;
-    lab.apply(&elsewhere).await;
-    lab.until_ready("a").await;
+    // And a workspace that is to go waits for those who need it, and goes when they are gone.
+    lab.kubectl(&["delete", "workspaces.slim.io", "elsewhere", "--wait=false"]).await;
     assert_eq!(lab.remote().await.len(), 1);
+    lab.kubectl(&["delete", "connector", "a", "--timeout=60s"]).await;
+    lab.kubectl(&["wait", "--for=delete", "workspaces.slim.io/elsewhere", "--timeout=60s"]).await;
+    assert_eq!(lab.remote().await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crate::step::{self, cargo, program};
 const WITHOUT_CONTROL_PLANE: [&str; 3] = ["client", "docs", "server"];
 
 /// Runs of the simulation, unless the environment asks for others.
-const SIMULATION_RUNS: &str = "20000";
+const SIMULATION_RUNS: &str = "400";
 
 /// Runs it; with `quick`, only what needs no control plane.
 pub(crate) fn run(quick: bool) -> Result<(), String> {
