@@ -25,7 +25,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {{name: held, namespace: {namespace}}}
 rules:
-  - {{apiGroups: [slim.io], resources: [workspaces], verbs: [get, list, watch]}}
+  - {{apiGroups: [slim.io], resources: [workspaces], verbs: [get, list, watch, patch]}}
   - {{apiGroups: [slim.io], resources: [connectors, scans], verbs: [get, list, watch, patch]}}
   - {{apiGroups: [slim.io], resources: [workspaces/status, connectors/status, scans/status], verbs: [update]}}
   - {{apiGroups: [''], resources: [secrets], verbs: {secrets}}}
