@@ -124,7 +124,12 @@ async fn carry_out(
                     pass.claimed = Some((opened.nonce, opened.since));
                     pass.workspace = Some(opened.workspace);
                 }
-                Err(denied) => pass.facts.denied = Some(denied),
+                // Not read back: the claims are those of before, and an object that is newer than they are would seem to
+                // have none where somebody else's create is under way.
+                Err(denied) => {
+                    pass.facts.denied = Some(denied);
+                    return Ok(Some(connector));
+                }
             }
             // Somebody else may have had the claim, and put down an id, between our look and our write.
             return read_back(&connector, ctx).await;

@@ -74,7 +74,11 @@ async fn carry_out(
                     pass.claimed = Some((opened.nonce, opened.since));
                     pass.workspace = Some(opened.workspace);
                 }
-                Err(denied) => pass.facts.denied = Some(denied),
+                // Not read back: the claims are those of before.
+                Err(denied) => {
+                    pass.facts.denied = Some(denied);
+                    return Ok(Some(scan));
+                }
             }
             // Somebody else may have had the claim, and put down an id, between our look and our write.
             return read_back(&scan, ctx).await;

@@ -2,9 +2,13 @@
 //! everything that can go wrong: lost answers, crashes, stale caches, two leaders, odd clocks. One seed is one run.
 
 mod api;
+mod calm;
 mod cluster;
+mod fate;
 mod oracle;
 mod process;
+mod stories;
+mod storm;
 mod users;
 mod wire;
 mod world;

@@ -113,6 +113,11 @@ impl Process {
         }
     }
 
+    /// What its reconciles share.
+    pub(super) fn context(&self) -> &Context {
+        &self.ctx
+    }
+
     /// Resources of which the watch has something to tell.
     pub(super) fn behind(&self, cluster: &Cluster) -> Vec<&'static str> {
         let news = |resource: &str, known: Option<usize>| match known {

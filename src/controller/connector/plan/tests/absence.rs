@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::api::Answer;
 use super::fixture::request;
 use super::world::{Pass, Step, World};
+use crate::controller::connector::plan::{Effect, Plan, plan};
 use crate::controller::ledger::SETTLED_AFTER;
 
 #[test]
@@ -132,4 +133,32 @@ fn an_absence_right_after_a_change_of_key_is_not_believed_either() {
     world.one_pass();
     world.assert_said("False", "IdentityChanged", "Reconciling", "put the old key back");
     assert_eq!(world.status.connector_id.as_deref(), Some("conn-1"));
+}
+
+#[test]
+fn with_a_clock_behind_the_one_that_made_it_a_connector_is_not_taken_for_long_known() {
+    let mut world = World::ready();
+    world.crash();
+    world.api.connectors[0].shown_from = world.now + SignedDuration::from_secs(10_000);
+    world.polls = false;
+    world.pass(400);
+    let (mut pass, mut log) = (Pass::default(), 0);
+    loop {
+        // `Connected` turned at a time that is still to come by our clock.
+        let mut observed = world.observe(&mut pass);
+        observed.now -= SignedDuration::from_hours(1);
+        let next = plan(&observed);
+        pass.facts = observed.facts;
+        match next.effect {
+            Some(Effect::Read(_) | Effect::List) if log < 4 => log += 1,
+            None => break assert!(said(&next).contains("was made only just"), "{next:?}"),
+            other => panic!("it was believed gone: {other:?}"),
+        }
+        world.step(&mut pass);
+    }
+    assert_eq!(world.log[world.log.len() - log..], ["read", "list"]);
+}
+
+fn said(plan: &Plan) -> &str {
+    plan.status.conditions.iter().find(|it| it.type_ == "Ready").map_or("", |ready| &ready.message)
 }

@@ -36,7 +36,7 @@ pub(super) struct Memory {
 /// What lives and dies with one reconcile.
 #[derive(Default)]
 pub(super) struct Pass {
-    facts: Facts,
+    pub facts: Facts,
     claimed: Option<(String, Timestamp)>,
 }
 
