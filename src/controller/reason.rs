@@ -103,8 +103,12 @@ reasons! {
     NotReadRecently,
     /// The spec asks for what only a replacement can bring, and nobody consented to it.
     ReplacementRequired,
+    /// Somebody changed the connector at the API, and nobody consented to making it anew.
+    Drifted,
     /// The connector is being replaced.
     Replacing,
+    /// The new connector could not take the old one's place, and the old one was kept.
+    ReplacementFailed,
     /// A Secret changed after it was sent, and the API cannot be told.
     CredentialsOutdated,
     /// The object is being deleted.

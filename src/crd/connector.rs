@@ -77,10 +77,11 @@ pub struct ConnectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// The API cannot change a connector. `Recreate` consents to deleting it and making it anew when the spec changes, with
-    /// the loss of its scan history and findings. `CreateFirst` (make the new one, test it, then delete the old one) is not
-    /// built yet: until it is, it is treated as `Never`. A connector that was never scanned loses nothing and is
-    /// replaced without consent.
+    /// The API cannot change a connector, so a changed spec or Secret needs a new one. `Recreate` and `CreateFirst` consent to
+    /// that, with the loss of scan history and findings. `Recreate` deletes the old one and makes it anew. `CreateFirst`
+    /// makes the new one beside it, tests it, and deletes the old one only when the new one connects; otherwise it deletes
+    /// the new one and keeps the old. It needs an API that takes two connectors of one name for that time. With `Never`, a
+    /// connector that was never scanned is recreated all the same: nothing is lost.
     #[serde(default)]
     pub replace_policy: ReplacePolicy,
 
@@ -303,11 +304,12 @@ fn unchanged_unless_consented() -> Rule {
         && (!has(oldSelf.status.findingsCount) || oldSelf.status.findingsCount == 0) \
         && (!has(oldSelf.status.scanHistory) || oldSelf.status.scanHistory.size() == 0))";
     Rule::new(format!(
-        "!({EXISTS}) || self.spec.managementPolicy == 'Observe' || self.spec.replacePolicy == 'Recreate' || {nothing_to_lose} || ({unchanged})"
+        "!({EXISTS}) || self.spec.managementPolicy == 'Observe' || self.spec.replacePolicy in ['Recreate', 'CreateFirst'] || {nothing_to_lose} || ({unchanged})"
     ))
     .message(
         "the API cannot change a connector, and replacing this one would lose its scan history and findings: revert \
-         the change of provider, scope or displayName, or set spec.replacePolicy to Recreate to consent to the loss",
+         the change of provider, scope or displayName, or set spec.replacePolicy to Recreate or CreateFirst to consent to \
+         the loss",
     )
 }
 

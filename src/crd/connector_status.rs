@@ -71,11 +71,31 @@ pub struct ConnectorStatus {
     /// A replacement that is under way.
     #[schemars(with = "Replacement")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replacement: Option<Replacement>,
+    pub replacement: Option<Box<Replacement>>,
+    /// The last `CreateFirst` replacement, while its failure keeps it from being tried again: until the spec, a Secret or the
+    /// annotation `slim.io/reconcile-requested-at` changes.
+    #[schemars(with = "FailedReplacement")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_replacement: Option<Box<FailedReplacement>>,
     /// The last handled value of the annotation `slim.io/reconcile-requested-at`.
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+impl ConnectorStatus {
+    /// Every id that is recorded as this object's own.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let replacement = self.replacement.as_ref();
+        let during = replacement.into_iter().flat_map(|it| [Some(&it.old_id), it.new_id.as_ref()]).flatten();
+        self.connector_id.iter().chain(during).map(String::as_str)
+    }
+
+    /// The one that exists, or may exist, beside the connector: a replacement's other one.
+    pub fn other_id(&self) -> Option<&str> {
+        let known = self.connector_id.as_deref()?;
+        self.ids().find(|id| *id != known)
+    }
 }
 
 /// How the operator came to a connector.
@@ -155,13 +175,46 @@ pub struct Replacement {
     pub new_id: Option<String>,
     /// How far it is.
     pub phase: ReplacementPhase,
+    /// Salted digest of what the connector that comes was given, where it is made first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+    /// The last connection test of the connector that comes, where it is made first.
+    #[schemars(with = "ConnectionTest")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_test: Option<ConnectionTest>,
 }
 
 /// How far a replacement is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, schemars::JsonSchema, Serialize)]
 pub enum ReplacementPhase {
-    /// The old connector is being deleted.
+    /// `Recreate`: the old connector is being deleted.
     Deleting,
-    /// The old one is confirmed gone; the new one is being created.
+    /// `Recreate`: the old one is confirmed gone; the new one is being created.
     Creating,
+    /// `CreateFirst`: the new one is being created; the old one is still the object's connector.
+    CreatingFirst,
+    /// `CreateFirst`: the new one is known, and its connection is being tested.
+    Testing,
+    /// `CreateFirst`: the new one passed, and is the object's connector now; the old one is being deleted.
+    Switched,
+    /// `CreateFirst`: the new one is not to be kept, and is being deleted; the old one stays.
+    RollingBack,
+}
+
+/// A replacement that ended with the old connector.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedReplacement {
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// Salted digest of what the new connector was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+    /// The value of `slim.io/reconcile-requested-at` at that time.
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
+    /// What went wrong, and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }

@@ -6,7 +6,6 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::{Pass, Seen, asker};
-use super::observed::Facts;
 use super::plan::{Effect, Note};
 use super::survey;
 use crate::controller::effects::{self, Subject};
@@ -43,7 +42,8 @@ pub(super) async fn act(
     ctx.metrics.effect("Connector", name);
     let subject = Subject::new("Connector", &connector.metadata);
     let work = async {
-        let kept = carry_out(connector, effect, seen, pass, ctx).await?;
+        // On the heap: all effects' futures in one are large.
+        let kept = Box::pin(carry_out(connector, effect, seen, pass, ctx)).await?;
         Ok((kept, pass.said.take()))
     };
     subject.log(name, reads, work).await
@@ -58,33 +58,7 @@ async fn carry_out(
 ) -> Result<Option<Connector>, Error> {
     let about = connector.object_ref(&());
     let kept = match effect {
-        Effect::Record { status, note } => {
-            let before = connector.status.as_ref().and_then(|status| status.connector_id.clone());
-            let after = status.connector_id.clone();
-            let wished = connector.status.as_ref().and_then(|status| status.adopting.clone());
-            if wished != status.adopting {
-                // Who else has an id was asked for another one.
-                pass.facts.survey = None;
-            }
-            if let Some(id) = &after {
-                ctx.owned.lock().insert(id.clone(), connector.uid().unwrap_or_default());
-            }
-            let (connector, turned) = put_status(connector, *status, ctx).await?;
-            pass.said = say(&connector, &note, ctx).await.or(turned);
-            if matches!(note, Note::Recovered(_)) {
-                ctx.metrics.claim("recovered");
-            }
-            if matches!(note, Note::LostAtTheApi(_) | Note::GivenUp(_)) {
-                // What led to the lost one must not lead to it again.
-                pass.facts = Facts::default();
-            } else if before != after {
-                pass.facts.turn_to_another_connector();
-            }
-            if let Some(id) = before.filter(|before| Some(before) != after.as_ref()) {
-                ctx.owned.lock().remove(&id);
-            }
-            connector
-        }
+        Effect::Record { status, note } => record(connector, *status, &note, pass, ctx).await?,
         Effect::AddFinalizer => {
             let mut finalizers = connector.metadata.finalizers.clone().unwrap_or_default();
             finalizers.push(FINALIZER.to_owned());
@@ -197,7 +171,7 @@ async fn carry_out(
             let patched =
                 patch_meta(&connector, json!({ "finalizers": left }), "remove the finalizer", ctx).await;
             // What is let go is nobody's here any more.
-            if let Some(id) = connector.status.as_ref().and_then(|status| status.connector_id.as_ref()) {
+            for id in connector.status.iter().flat_map(ConnectorStatus::ids) {
                 ctx.owned.lock().remove(id);
             }
             let (reason, text) = note.words();
@@ -207,6 +181,35 @@ async fn carry_out(
         }
     };
     Ok(Some(kept))
+}
+
+/// Puts a status down, says what it records, and forgets what does not hold under it.
+async fn record(
+    connector: Connector,
+    status: ConnectorStatus,
+    note: &Note,
+    pass: &mut Pass,
+    ctx: &Context,
+) -> Result<Connector, Error> {
+    let before = connector.status.clone().unwrap_or_default();
+    for id in status.ids() {
+        ctx.owned.lock().insert(id.to_owned(), connector.uid().unwrap_or_default());
+    }
+    let (connector, turned) = put_status(connector, status, ctx).await?;
+    pass.said = say(&connector, note, ctx).await.or(turned);
+    if matches!(note, Note::Recovered(_)) {
+        ctx.metrics.claim("recovered");
+    }
+    let after = connector.status.clone().unwrap_or_default();
+    pass.facts.after_record(&before, &after);
+    if after.replacement.is_some() {
+        // What follows stands under a claim, which somebody else may have closed meanwhile.
+        pass.workspace = None;
+    }
+    for gone in before.ids().filter(|id| after.ids().all(|kept| kept != *id)) {
+        ctx.owned.lock().remove(gone);
+    }
+    Ok(connector)
 }
 
 /// Writes the status, guarded by the resourceVersion, and says so where `Ready` turned.
@@ -297,7 +300,13 @@ async fn say(connector: &Connector, note: &Note, ctx: &Context) -> Option<String
         return None;
     }
     let (reason, text) = note.words();
-    let warning = matches!(note, Note::LostAtTheApi(_) | Note::CopyIgnored(_) | Note::GivenUp(_));
+    let warning = matches!(
+        note,
+        Note::LostAtTheApi(_)
+            | Note::CopyIgnored(_)
+            | Note::GivenUp(_)
+            | Note::RolledBack { failed: true, .. }
+    );
     ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text.clone()).await;
     Some(text)
 }
@@ -325,6 +334,20 @@ impl Note {
             }
             Self::OldOneGone(id) => {
                 (Reason::Replacing, format!("{id} is gone; its successor is being created"))
+            }
+            Self::CreateFirstBegun(id) => (
+                Reason::Replacing,
+                format!("{id} is being replaced: a new one is made and tested, then the old one is deleted"),
+            ),
+            Self::SuccessorKnown(id) => {
+                (Reason::Replacing, format!("created {id} at the API; it is being tested"))
+            }
+            Self::Switched { old, new } => {
+                (Reason::Replacing, format!("{new} connects and takes the place of {old}, which is deleted"))
+            }
+            Self::RolledBack { message, failed } => {
+                let reason = if *failed { Reason::ReplacementFailed } else { Reason::Replacing };
+                (reason, message.clone())
             }
             Self::LostAtTheApi(id) => (
                 Reason::RemoteMissing,

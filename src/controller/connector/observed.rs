@@ -208,13 +208,25 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// What was found out about one remote connector says nothing about another: to be called when the recorded id changes
-    /// in the middle of a pass. The claim that the pass holds, and the create that it sent, stay.
-    pub(crate) fn turn_to_another_connector(&mut self) {
-        self.tested = None;
-        self.read = None;
-        self.deleted = None;
-        self.gone = None;
-        self.survey = None;
+    /// What a status that was put down in the middle of a pass leaves of it. What was found out about one remote connector
+    /// says nothing about another; the claim that the pass holds, and the create that it sent, stay, unless that connector
+    /// is lost, or the replacement that it was made for is over: what led to one must not lead to the next.
+    pub(crate) fn after_record(&mut self, before: &ConnectorStatus, after: &ConnectorStatus) {
+        let lost =
+            before.connector_id.is_some() && after.connector_id.is_none() && after.replacement.is_none();
+        let over =
+            before.replacement.is_some() && after.replacement.is_none() && before.connector_id.is_some();
+        if lost || over {
+            *self = Self::default();
+        } else if before.connector_id != after.connector_id || before.replacement != after.replacement {
+            self.tested = None;
+            self.read = None;
+            self.deleted = None;
+            self.gone = None;
+            self.survey = None;
+        } else if before.adopting != after.adopting {
+            // Who else has an id was asked for another one.
+            self.survey = None;
+        }
     }
 }

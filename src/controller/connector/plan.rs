@@ -3,6 +3,7 @@
 
 mod adopt;
 mod create;
+mod create_first;
 mod delete;
 mod outlook;
 mod recover;
@@ -110,6 +111,24 @@ pub(super) enum Note {
     ReplacementBegun(String),
     /// A replacement's old connector is gone.
     OldOneGone(String),
+    /// A replacement that makes the new connector first began.
+    CreateFirstBegun(String),
+    /// The new connector of a replacement is there, beside the old one.
+    SuccessorKnown(String),
+    /// The new connector takes the place of the old one.
+    Switched {
+        /// The one that goes.
+        old: String,
+        /// The one that comes.
+        new: String,
+    },
+    /// The new connector is not kept, or was not to be had, and the old one stays.
+    RolledBack {
+        /// What happened.
+        message: String,
+        /// Whether that is a failure, and not somebody's wish.
+        failed: bool,
+    },
     /// The connector is not at the API any more, with its history and findings.
     LostAtTheApi(String),
     /// The connector was deleted at the API.
@@ -149,6 +168,9 @@ fn live(o: &Observed) -> Plan {
     // What may be under way is found out whatever the spec says by now.
     if id.is_none() && recover::is_due(o) {
         return create::after_lost_answer(o);
+    }
+    if let (Some(id), Some(replacement)) = (&id, create_first::under_way(&o.status)) {
+        return create_first::go_on(o, id, replacement);
     }
     if let Some(watched) = &o.observing {
         return watch_only::plan(o, watched, id.as_ref());

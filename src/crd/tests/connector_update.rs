@@ -10,8 +10,8 @@ use crate::crd::{
 };
 
 const REPLACE: &str = "the API cannot change a connector, and replacing this one would lose its scan history and findings: \
-                       revert the change of provider, scope or displayName, or set spec.replacePolicy to Recreate to consent \
-                       to the loss";
+                       revert the change of provider, scope or displayName, or set spec.replacePolicy to Recreate or \
+                       CreateFirst to consent to the loss";
 const WORKSPACE: &str = "spec.workspaceRef cannot change while the connector exists at the API: delete this object and make \
                          it anew in the other workspace";
 const ID: &str =
@@ -123,8 +123,9 @@ fn where_something_would_be_lost_each_change_is_refused_and_consent_lets_it_pass
         let mut old = existing(provider);
         lose(&mut old);
         assert_eq!(update(&old, change), [REPLACE], "{what}, where {why}");
-        assert_eq!(with(&old, change, ReplacePolicy::Recreate), Vec::<String>::new(), "{what}, where {why}");
-        assert_eq!(with(&old, change, ReplacePolicy::CreateFirst), [REPLACE], "{what}: it is not built yet");
+        for consent in [ReplacePolicy::Recreate, ReplacePolicy::CreateFirst] {
+            assert_eq!(with(&old, change, consent), Vec::<String>::new(), "{what}, where {why}");
+        }
     }
 }
 

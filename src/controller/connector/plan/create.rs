@@ -334,9 +334,14 @@ pub(super) fn after_lost_answer(o: &Observed) -> Plan {
             Some(id) => recover::record(o, id),
             None => {
                 let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let pick = if o.status.connector_id.is_none() {
+                    "set spec.connectorId to the right one, or "
+                } else {
+                    ""
+                };
                 let message = format!(
-                    "the answer to a create was lost, and several connectors could be it ({list}): set spec.connectorId to the \
-                     right one, or delete the others at the API"
+                    "the answer to a create was lost, and several connectors could be it ({list}): {pick}delete the others at \
+                     the API"
                 );
                 Outlook::stalled(Reason::CreateOutcomeAmbiguous, message).again_in(LOOK_AGAIN).settle(o)
             }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use connectors_api::wire::ConnectorId;
+
 use super::super::observed::Observed;
 use super::outlook::Outlook;
 use super::recover::{self, Recovery};
 use super::steady::{given_up, is_of_another_identity, known_by_todays_key};
-use super::{Effect, Note, Plan, known_id};
+use super::{Effect, Note, Plan, create_first, known_id};
 use crate::controller::{Blocked, Reason};
-use crate::crd::{ABANDON_ANNOTATION, DeletionPolicy, Origin};
+use crate::crd::{ABANDON_ANNOTATION, ConnectorStatus, DeletionPolicy, Origin};
 use crate::remote::FaultKind;
 
 /// The wait while the API still shows what it was told to delete.
@@ -27,7 +29,7 @@ pub(super) fn plan(o: &Observed) -> Plan {
         Err(_) => None,
     };
     if o.object.abandon {
-        return release(o, Note::Abandoned(id.map(|id| id.to_string())), "the object was abandoned");
+        return release(o, Note::Abandoned(all_ids(o)), "the object was abandoned");
     }
     let policy = match (o.object.deletion, o.status.origin) {
         // What is only to be read is not deleted either, however far it was let go.
@@ -37,13 +39,17 @@ pub(super) fn plan(o: &Observed) -> Plan {
         (None, Some(Origin::Created) | None) => DeletionPolicy::Delete,
     };
     if policy == DeletionPolicy::Retain {
-        let note = id.map_or(Note::NothingThere, |id| Note::Retained(id.to_string()));
+        let note = all_ids(o).map_or(Note::NothingThere, Note::Retained);
         return release(o, note, "the connector stays at the API");
     }
     if let Some(plan) = given_up(o, None) {
         return plan;
     }
     let Some(id) = id else { return nothing_known(o) };
+    // What a lost answer may have made beside it is found out first.
+    if o.claim.is_some() && create_first::under_way(&o.status).is_some_and(|it| it.new_id.is_none()) {
+        return nothing_known(o);
+    }
     let workspace = match &o.workspace {
         Ok(workspace) => workspace,
         Err(blocked) => return held(o, blocked),
@@ -59,6 +65,15 @@ pub(super) fn plan(o: &Observed) -> Plan {
     if let Some(plan) = known_by_todays_key(o, workspace) {
         return plan;
     }
+    // A replacement's other connector goes first: the status names it for as long as it may be there.
+    let other = o.status.other_id().map(ConnectorId::parse).transpose();
+    let (id, last) = match other {
+        Ok(Some(other)) => (other, false),
+        Ok(None) => (id, true),
+        Err(_) => {
+            return held(o, &Blocked::new(Reason::InvalidSpec, "status.replacement does not name an id"));
+        }
+    };
     let deleting = || Outlook::waiting(Reason::Deleting, format!("{id} is being deleted at the API"));
     match (&o.facts.deleted, &o.facts.gone) {
         (None, _) => Plan::act(o, Effect::Delete(id.clone()), deleting()),
@@ -70,7 +85,16 @@ pub(super) fn plan(o: &Observed) -> Plan {
             Outlook::fault(&format!("cannot see whether {id} is gone ({})", way_out()), fault).settle(o)
         }
         (Some(_), Some(Ok(false))) => deleting().again_in(STILL_THERE).settle(o),
-        (Some(_), Some(Ok(true))) => release(o, Note::Deleted(id.to_string()), "the connector is gone"),
+        (Some(_), Some(Ok(true))) if last => {
+            release(o, Note::Deleted(id.to_string()), "the connector is gone")
+        }
+        (Some(_), Some(Ok(true))) => {
+            let status = ConnectorStatus { replacement: None, ..o.status.clone() };
+            let Plan { status, .. } = deleting().with(status).settle(o);
+            let effect =
+                Effect::Record { status: Box::new(status.clone()), note: Note::Deleted(id.to_string()) };
+            Plan { effect: Some(effect), status, requeue: None }
+        }
     }
 }
 
@@ -133,6 +157,12 @@ fn held(o: &Observed, blocked: &Blocked) -> Plan {
     let message = format!("cannot be deleted yet: {}; {}", blocked.message, way_out());
     let blocked = Blocked { message, ..blocked.clone() };
     Outlook::blocked(&blocked).settle(o)
+}
+
+/// Every id that the object has, for messages.
+fn all_ids(o: &Observed) -> Option<String> {
+    let known = o.status.connector_id.as_deref()?;
+    Some(o.status.other_id().map_or_else(|| known.to_owned(), |other| format!("{known} and {other}")))
 }
 
 fn way_out() -> String {

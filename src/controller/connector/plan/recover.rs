@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::observed::Observed;
 use super::create::{same, without_connector};
 use super::outlook::Outlook;
-use super::{Effect, Note, Plan};
+use super::{Effect, Note, Plan, create_first};
 use crate::controller::Reason;
 use crate::controller::ledger::{CLOCK_DIFFERENCE, SETTLED_AFTER};
 use crate::crd::{Claim, ConnectorStatus, Origin};
@@ -78,7 +78,8 @@ pub(super) fn decide(o: &Observed) -> Recovery {
         Some(Err(fault)) => return Recovery::Unread(fault.clone()),
         Some(Ok(listing)) => listing,
     };
-    let found = candidates(&open.claim, listing, &o.taken);
+    let mut found = candidates(&open.claim, listing, &o.taken);
+    found.retain(|id| o.status.ids().all(|own| own != id.as_str()));
     match found.as_slice() {
         [one] => Recovery::Found(one.clone()),
         [] if listing.alarm.is_some() => Recovery::Wait(LOOK_AGAIN),
@@ -96,6 +97,9 @@ pub(super) fn decide(o: &Observed) -> Recovery {
 
 /// Takes the connector that was found. What it was given is not known by its hash any more: that is taken again.
 pub(super) fn record(o: &Observed, id: &ConnectorId) -> Plan {
+    if create_first::under_way(&o.status).is_some() {
+        return create_first::known(o, id);
+    }
     let claim = o.claim.as_ref().map(|open| &open.claim);
     let status = ConnectorStatus {
         connector_id: Some(id.to_string()),

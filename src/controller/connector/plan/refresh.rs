@@ -1,6 +1,7 @@
 //! The status of a connector with what was seen of it. What the API does not tell stays as it was told before.
 
 use connectors_api::wire::{ConnectorDetail, TestOutcome};
+use jiff::Timestamp;
 
 use super::super::desired::Desired;
 use super::super::observed::Observed;
@@ -54,21 +55,14 @@ pub(super) fn refreshed(o: &Observed, desired: &Desired, seen: &Observation) -> 
     if let Ok(workspace) = &o.workspace {
         status.identity = Some(workspace.identity.clone());
     }
+    let before = o.status.connection_test.as_ref();
     if let Some(Ok(outcome)) = &o.facts.tested {
-        status.connection_test = Some(tested(o, &status, outcome));
+        status.connection_test = Some(tested(o.now, before, status.sent.clone(), outcome));
     }
     if let Some(Err(fault)) = &o.facts.tested
         && ran_and_failed(fault)
     {
-        let outcome = TestOutcome {
-            connected: false,
-            buckets_accessible: Vec::new(),
-            sample_objects: 0,
-            latency_ms: 0,
-            cause: None,
-            message: Some(fault.message.clone()),
-        };
-        status.connection_test = Some(tested(o, &status, &outcome));
+        status.connection_test = Some(tested(o.now, before, status.sent.clone(), &failed_test(fault)));
     }
     // One test answers a request, whatever comes of it.
     if status.connection_test != o.status.connection_test && o.object.requested_at.is_some() {
@@ -82,24 +76,38 @@ pub(super) fn ran_and_failed(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Refused | FaultKind::Conflict)
 }
 
-fn tested(o: &Observed, status: &ConnectorStatus, outcome: &TestOutcome) -> ConnectionTest {
+/// The outcome of a test that was answered by a refusal.
+pub(super) fn failed_test(fault: &Fault) -> TestOutcome {
+    TestOutcome {
+        connected: false,
+        buckets_accessible: Vec::new(),
+        sample_objects: 0,
+        latency_ms: 0,
+        cause: None,
+        message: Some(fault.message.clone()),
+    }
+}
+
+/// A test as the status keeps it, after the one `before` it.
+pub(super) fn tested(
+    now: Timestamp,
+    before: Option<&ConnectionTest>,
+    sent: Option<String>,
+    outcome: &TestOutcome,
+) -> ConnectionTest {
     let TestOutcome { connected, buckets_accessible, sample_objects, latency_ms, cause, message } = outcome;
-    let failures = if *connected {
-        0
-    } else {
-        o.status.connection_test.as_ref().map_or(0, |test| test.failures).saturating_add(1)
-    };
+    let failures = if *connected { 0 } else { before.map_or(0, |test| test.failures).saturating_add(1) };
     let said = [cause.as_deref(), message.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
     let message = (!connected && !said.is_empty()).then(|| said.chars().take(MESSAGE_LIMIT).collect());
     ConnectionTest {
-        time: whole_seconds(o.now),
+        time: whole_seconds(now),
         connected: *connected,
         buckets_accessible: buckets_accessible.iter().take(100).cloned().collect(),
         sample_objects: Some(clamped(*sample_objects)),
         latency_milliseconds: Some(clamped(*latency_ms)),
         message,
         failures,
-        sent: status.sent.clone(),
+        sent,
     }
 }
 

@@ -1,24 +1,34 @@
-//! Replacing a connector by deleting it and making it anew. Each phase stands in the status before its effect; name and
-//! slot are claimed before anything is deleted.
+//! How a connector differs from its spec, and replacing it by deleting it and making it anew. Each phase stands in the
+//! status before its effect; name and slot are claimed before anything is deleted.
+
+use std::time::Duration;
 
 use connectors_api::wire::ConnectorId;
 
 use super::super::desired::Desired;
 use super::super::observed::{Observed, Request, WorkspaceView};
 use super::create::{claim, look, says_what_is_sent, without_connector};
+use super::create_first::{self, failed_before};
 use super::outlook::Outlook;
 use super::steady::{differing, is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan};
 use crate::controller::Reason;
-use crate::controller::conditions::Truth;
+use crate::controller::conditions::{SYNCED, Truth, find};
 use crate::controller::ledger::Denied;
 use crate::crd::{ConnectorStatus, DeletionPolicy, Origin, ReplacePolicy, Replacement, ReplacementPhase};
 use crate::remote::{FaultKind, Observation};
+
+/// The wait while the API still shows what it was told to delete.
+const STILL_THERE: Duration = Duration::from_secs(5);
 
 /// How the connector at the API is not what the spec says.
 pub(super) enum Difference {
     /// In what can be read: these keys.
     Spec(String),
+    /// In these keys, which were as the spec says, and which nobody changed in the spec.
+    Drift(String),
+    /// In these keys, which the API never showed as it was given them.
+    Echo(String),
     /// In a secret that was sent, of which only the digest is known; today's digest.
     Credentials(String),
 }
@@ -26,7 +36,14 @@ pub(super) enum Difference {
 /// What differs. A secret only where nothing else does.
 pub(super) fn difference(o: &Observed, desired: &Desired, seen: &Observation) -> Option<Difference> {
     if let Some(keys) = differing(o, desired, seen) {
-        return Some(Difference::Spec(keys));
+        let given = o.request.as_ref().is_ok_and(|request| o.status.sent.as_ref() == Some(&request.sent));
+        let matched = find(&o.status.conditions, SYNCED)
+            .is_some_and(|it| it.status == "True" || it.reason == Reason::Drifted.as_str());
+        return Some(match (given, matched) {
+            (false, _) => Difference::Spec(keys),
+            (true, true) => Difference::Drift(keys),
+            (true, false) => Difference::Echo(keys),
+        });
     }
     let request = o.request.as_ref().ok()?;
     let acknowledged = o.object.acknowledged.as_ref() == Some(&request.sent);
@@ -36,23 +53,29 @@ pub(super) fn difference(o: &Observed, desired: &Desired, seen: &Observation) ->
 
 /// Begins a replacement where the spec asks for one and it is free or consented to.
 pub(super) fn begin(o: &Observed, desired: &Desired, id: &ConnectorId, seen: &Observation) -> Option<Plan> {
-    difference(o, desired, seen)?;
+    let difference = difference(o, desired, seen)?;
     let (Ok(request), Ok(workspace)) = (&o.request, &o.workspace) else { return None };
-    // What was given already would be given again, and shown in the same way: that has no end.
-    if desired.suspend || workspace.closed.is_some() || o.status.sent.as_ref() == Some(&request.sent) {
+    // What the API shows in its own way would be shown so again: that has no end.
+    let vain = matches!(difference, Difference::Echo(_)) || failed_before(o, request).is_some();
+    if desired.suspend || workspace.closed.is_some() || vain {
         return None;
     }
-    if desired.replace != ReplacePolicy::Recreate {
-        if !loses_nothing(o, desired, seen) {
-            return None;
-        }
-        // No list tells of a scan that somebody else started and that still runs.
+    if let Some(Err(fault)) = &o.facts.created {
+        return Some(Outlook::fault("cannot create the new connector", fault).settle(o));
+    }
+    let consented = desired.replace != ReplacePolicy::Never;
+    if !consented && !loses_nothing(o, desired, seen) {
+        return None;
+    }
+    // No list tells of a scan that somebody else started and that still runs, and what a list says that somebody changed is
+    // looked at again.
+    if !consented || matches!(difference, Difference::Drift(_)) {
         match &o.facts.read {
             None => {
-                let outlook = replacing("looking whether the connector was ever scanned");
+                let outlook = replacing("looking at the connector before it is replaced");
                 return Some(Plan::act(o, Effect::Read(id.clone()), outlook));
             }
-            Some(Ok(detail)) if detail.scan_history.is_empty() => {}
+            Some(Ok(detail)) if consented || detail.scan_history.is_empty() => {}
             Some(_) => return None,
         }
     }
@@ -62,10 +85,22 @@ pub(super) fn begin(o: &Observed, desired: &Desired, id: &ConnectorId, seen: &Ob
     Some(match (&o.claim, &o.facts.denied) {
         (_, Some(denied)) => not_now(o, denied),
         (None, None) => claim_for(o, request, workspace),
+        (Some(_), None) if desired.replace == ReplacePolicy::CreateFirst => {
+            create_first::begin(o, id, request)
+        }
         (Some(_), None) => {
-            let replacement =
-                Replacement { old_id: id.to_string(), new_id: None, phase: ReplacementPhase::Deleting };
-            let status = ConnectorStatus { replacement: Some(replacement), ..o.status.clone() };
+            let replacement = Replacement {
+                old_id: id.to_string(),
+                new_id: None,
+                phase: ReplacementPhase::Deleting,
+                sent: None,
+                connection_test: None,
+            };
+            let status = ConnectorStatus {
+                replacement: Some(Box::new(replacement)),
+                failed_replacement: None,
+                ..o.status.clone()
+            };
             record(o, status, Note::ReplacementBegun(id.to_string()))
         }
     })
@@ -113,32 +148,42 @@ pub(super) fn go_on(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
             Effect::CloseClaim { nonce: open.claim.nonce.clone(), why: "spec, Secret or key changed" };
         return Plan::act(o, effect, replacing("claims name and slot anew"));
     }
+    remove(o, id, "the old connector is being deleted", || {
+        let replacement = Replacement {
+            old_id: id.to_string(),
+            new_id: None,
+            phase: ReplacementPhase::Creating,
+            sent: None,
+            connection_test: None,
+        };
+        let status =
+            ConnectorStatus { replacement: Some(Box::new(replacement)), ..without_connector(&o.status) };
+        record(o, status, Note::OldOneGone(id.to_string()))
+    })
+}
+
+/// Deletes one of a replacement's connectors, and goes on when it is confirmed gone.
+pub(super) fn remove(o: &Observed, id: &ConnectorId, what: &str, then: impl FnOnce() -> Plan) -> Plan {
     match (&o.facts.deleted, &o.facts.gone) {
-        (None, _) => {
-            Plan::act(o, Effect::Delete(id.clone()), replacing("the old connector is being deleted"))
-        }
+        (None, _) => Plan::act(o, Effect::Delete(id.clone()), replacing(what)),
         (Some(Err(fault)), _) if fault.kind != FaultKind::NotFound => {
-            Outlook::fault("cannot delete the connector that is being replaced", fault).settle(o)
+            Outlook::fault(&format!("a connector is being replaced, and {id} cannot be deleted"), fault)
+                .settle(o)
         }
-        (Some(_), None) => {
-            Plan::act(o, Effect::ConfirmGone(id.clone()), replacing("the old connector is being deleted"))
+        (Some(_), None) => Plan::act(o, Effect::ConfirmGone(id.clone()), replacing(what)),
+        (Some(_), Some(Err(fault))) => Outlook::fault(
+            &format!("a connector is being replaced, and nobody can see whether {id} is gone"),
+            fault,
+        )
+        .settle(o),
+        (Some(_), Some(Ok(false))) => {
+            replacing(&format!("{what}; the API still shows {id}")).again_in(STILL_THERE).settle(o)
         }
-        (Some(_), Some(Err(fault))) => {
-            Outlook::fault("cannot see whether the old connector is gone", fault).settle(o)
-        }
-        (Some(_), Some(Ok(false))) => replacing("the API still shows the old connector")
-            .again_in(std::time::Duration::from_secs(5))
-            .settle(o),
-        (Some(_), Some(Ok(true))) => {
-            let replacement =
-                Replacement { old_id: id.to_string(), new_id: None, phase: ReplacementPhase::Creating };
-            let status = ConnectorStatus { replacement: Some(replacement), ..without_connector(&o.status) };
-            record(o, status, Note::OldOneGone(id.to_string()))
-        }
+        (Some(_), Some(Ok(true))) => then(),
     }
 }
 
-fn replacing(message: &str) -> Outlook {
+pub(super) fn replacing(message: &str) -> Outlook {
     Outlook::waiting(Reason::Replacing, message).synced(Truth::False, Reason::Replacing, message)
 }
 
@@ -159,11 +204,11 @@ fn not_now(o: &Observed, denied: &Denied) -> Plan {
             format!(
                 "a replacement waits for the workspace's creates of this hour; the next one is free at {free_at}"
             ),
-            std::time::Duration::try_from(free_at.duration_since(o.now)).unwrap_or_default(),
+            Duration::try_from(free_at.duration_since(o.now)).unwrap_or_default(),
         ),
-        _ => ("a replacement waits for its turn in the workspace".to_owned(), std::time::Duration::ZERO),
+        _ => ("a replacement waits for its turn in the workspace".to_owned(), Duration::ZERO),
     };
-    replacing(&message).again_in(wait.max(std::time::Duration::from_secs(2))).settle(o)
+    replacing(&message).again_in(wait.max(Duration::from_secs(2))).settle(o)
 }
 
 fn record(o: &Observed, status: ConnectorStatus, note: Note) -> Plan {

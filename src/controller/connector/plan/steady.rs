@@ -12,12 +12,16 @@ use super::super::observed::{Observed, WorkspaceView};
 use super::create::without_connector;
 use super::outlook::Outlook;
 use super::refresh::{ran_and_failed, refreshed, shows_a_change};
-use super::{Effect, Note, Plan, recover, replace};
+use super::replace::Difference;
+use super::{Effect, Note, Plan, create_first, recover, replace};
 use crate::controller::conditions::{CONNECTED, Truth, find, whole_seconds};
 use crate::controller::ledger::SETTLED_AFTER;
 use crate::controller::workspace::short;
 use crate::controller::{Blocked, Reason};
-use crate::crd::{ConnectionTest, ConnectorStatus, IDENTITY_ACKNOWLEDGED_ANNOTATION, Origin};
+use crate::crd::{
+    ConnectionTest, ConnectorStatus, FailedReplacement, IDENTITY_ACKNOWLEDGED_ANNOTATION, Origin,
+    ReplacePolicy,
+};
 use crate::remote::{Fault, FaultKind, Observation, Sight};
 
 /// The wait after the first failed test; doubled with each further one.
@@ -291,12 +295,17 @@ fn test(o: &Observed, desired: &Desired, id: &ConnectorId, status: &ConnectorSta
 
 /// When the next test is due by itself.
 fn next_test(desired: &Desired, test: &ConnectionTest) -> Option<Timestamp> {
-    let wait = if test.connected {
-        Duration::from_secs(desired.test_interval_seconds.and_then(|seconds| u64::try_from(seconds).ok())?)
-    } else {
-        let doublings = test.failures.saturating_sub(1).min(10);
-        (FIRST_RETEST * 2_u32.saturating_pow(doublings)).min(LAST_RETEST)
-    };
+    if !test.connected {
+        return next_retest(test);
+    }
+    let interval = Duration::from_secs(u64::try_from(desired.test_interval_seconds?).ok()?);
+    test.time.checked_add(SignedDuration::try_from(interval).ok()?).ok()
+}
+
+/// When a failed test is repeated.
+pub(super) fn next_retest(test: &ConnectionTest) -> Option<Timestamp> {
+    let doublings = test.failures.saturating_sub(1).min(10);
+    let wait = (FIRST_RETEST * 2_u32.saturating_pow(doublings)).min(LAST_RETEST);
     test.time.checked_add(SignedDuration::try_from(wait).ok()?).ok()
 }
 
@@ -340,41 +349,14 @@ fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorSta
             )),
         },
     };
-    let outlook = match replace::difference(o, desired, seen) {
-        Some(replace::Difference::Spec(fields)) => {
-            let outlook = match &o.request {
-                Err(blocked) => Outlook::blocked(blocked),
-                Ok(request) if status.sent.as_ref() == Some(&request.sent) => Outlook::stalled(
-                    Reason::ReplacementRequired,
-                    format!(
-                        "the API shows another {fields} than it was given: change it back there, or delete this object and make \
-                         it anew, which loses its scan history and findings"
-                    ),
-                ),
-                Ok(_) => Outlook::stalled(
-                    Reason::ReplacementRequired,
-                    format!(
-                        "the spec differs from the connector at the API in {fields}, and the API cannot change a connector: \
-                         revert the spec, or set spec.replacePolicy to Recreate to consent to losing its scan history and findings"
-                    ),
-                ),
-            };
-            let message = format!("the connector at the API differs in {fields}");
-            outlook.synced(Truth::False, Reason::ReplacementRequired, message)
-        }
-        Some(replace::Difference::Credentials(digest)) => outlook.synced(
-            Truth::False,
-            Reason::CredentialsOutdated,
-            format!(
-                "a Secret changed after it was sent, and the API cannot be told: update it in the API's dashboard and set the \
-                 annotation slim.io/credentials-acknowledged to {digest}, or set spec.replacePolicy to Recreate"
-            ),
-        ),
-        None => match &o.request {
-            Ok(_) => outlook.synced(Truth::True, Reason::Synced, "the connector at the API is as the spec says, as far as it can be read"),
-            Err(blocked) => outlook.synced(Truth::Unknown, blocked.reason, blocked.message.clone()),
-        },
+    let difference = replace::difference(o, desired, seen);
+    let failed = o.request.as_ref().ok().and_then(|request| create_first::failed_before(o, request));
+    // A failure is told for as long as it keeps something from being tried.
+    let status = match (&difference, failed, &o.request) {
+        (Some(_), Some(_), _) | (Some(_), _, Err(_)) => status,
+        _ => ConnectorStatus { failed_replacement: None, ..status },
     };
+    let outlook = compared(o, desired, outlook, difference, failed);
     let outlook = outlook.with(status);
     // While the API cannot be read, what was read before grows old: that is said when it is too old.
     let troubled = o.workspace.as_ref().is_ok_and(|workspace| workspace.trouble.is_some());
@@ -387,6 +369,76 @@ fn say(o: &Observed, desired: &Desired, seen: &Observation, status: ConnectorSta
         Some(wait) => outlook.again_in(wait).settle(o),
         None => outlook.settle(o),
     }
+}
+
+/// The verdict, with what differs.
+fn compared(
+    o: &Observed,
+    desired: &Desired,
+    outlook: Outlook,
+    difference: Option<Difference>,
+    failed: Option<&FailedReplacement>,
+) -> Outlook {
+    const CONSENT: &str = "set spec.replacePolicy to Recreate or CreateFirst to have the connector made anew, which loses its \
+                           scan history and findings";
+    let (keys, reason, why) = match difference {
+        None => {
+            return match &o.request {
+                Ok(_) => outlook.synced(
+                    Truth::True,
+                    Reason::Synced,
+                    "the connector at the API is as the spec says, as far as it can be read",
+                ),
+                Err(blocked) => outlook.synced(Truth::Unknown, blocked.reason, blocked.message.clone()),
+            };
+        }
+        Some(Difference::Credentials(digest)) => {
+            let message = format!(
+                "a Secret changed after it was sent, and the API cannot be told: update it in the API's dashboard and set the \
+                 annotation slim.io/credentials-acknowledged to {digest}, or {CONSENT}"
+            );
+            let message = match failed {
+                Some(failed) => format!("{}; {message}", failed.message),
+                None => message,
+            };
+            return outlook.synced(Truth::False, Reason::CredentialsOutdated, message);
+        }
+        Some(Difference::Spec(keys)) => {
+            let why = format!(
+                "the spec differs from the connector at the API in {keys}, and the API cannot change a connector: revert the \
+                 spec, or {CONSENT}"
+            );
+            (keys, Reason::ReplacementRequired, why)
+        }
+        Some(Difference::Drift(keys)) => {
+            let why = format!("{keys} was changed at the API: change it back there, or {CONSENT}");
+            (keys, Reason::Drifted, why)
+        }
+        Some(Difference::Echo(keys)) => {
+            let why = format!(
+                "the API shows another {keys} than it was given: change it back there, or delete this object and make it anew, \
+                 which loses its scan history and findings"
+            );
+            (keys, Reason::ReplacementRequired, why)
+        }
+    };
+    let message = format!("the connector at the API differs in {keys}");
+    let outlook = match (&o.request, failed) {
+        (Err(blocked), _) => Outlook::blocked(blocked),
+        (Ok(_), Some(failed)) => {
+            return Outlook::stalled(Reason::ReplacementFailed, failed.message.clone()).synced(
+                Truth::False,
+                Reason::ReplacementFailed,
+                message,
+            );
+        }
+        (Ok(_), None) if desired.suspend && desired.replace != ReplacePolicy::Never => Outlook::resting(
+            Reason::Suspended,
+            format!("{message}, and is not replaced while spec.suspend is set"),
+        ),
+        (Ok(_), None) => Outlook::stalled(reason, why),
+    };
+    outlook.synced(Truth::False, reason, message)
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::crd::ReplacePolicy;
 use crate::remote::FaultKind;
 
-const ANSWERS: [Answer; 12] = [
+pub(super) const ANSWERS: [Answer; 12] = [
     Answer::Created,
     Answer::CreatedUnheard,
     Answer::CreatedLate(5),
@@ -26,7 +26,7 @@ const ANSWERS: [Answer; 12] = [
     Answer::Refused(FaultKind::Unreachable),
 ];
 
-const DELETIONS: [Deletion; 7] = [
+pub(super) const DELETIONS: [Deletion; 7] = [
     Deletion::Done,
     Deletion::DoneUnheard,
     Deletion::Unheard,

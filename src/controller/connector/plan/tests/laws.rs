@@ -10,7 +10,7 @@ use super::world::{World, since};
 use crate::controller::connector::observed::{Facts, Request, Survey};
 use crate::controller::connector::plan::Note;
 use crate::controller::ledger::{self, LEASE};
-use crate::crd::{Claim, ClaimKind, ConnectorStatus, DeletionPolicy, Origin};
+use crate::crd::{Claim, ClaimKind, ConnectorStatus, DeletionPolicy, Origin, ReplacementPhase};
 
 impl World {
     /// A POST: after the finalizer, under an acknowledged and young claim that says what is sent, once for each claim, and
@@ -25,8 +25,14 @@ impl World {
         assert_eq!(open.config.as_deref(), serde_json::to_string(&request.readable).ok().as_deref());
         assert_eq!(open.identity, self.workspace.as_ref().unwrap().identity);
         assert!(self.posts.iter().all(|post| post.nonce != *nonce), "one POST a claim");
-        let ours = self.api.alive(self.now).filter(|it| it.ours).count();
-        assert_eq!(ours, 0, "a second connector for one object: {:#?}", self.log);
+        let mut ours = self.ours();
+        if let Some(replacement) = &self.status.replacement
+            && replacement.phase == ReplacementPhase::CreatingFirst
+        {
+            assert_eq!(replacement.sent.as_ref(), Some(&request.sent), "it is recorded what is sent");
+            ours.retain(|id| *id != replacement.old_id);
+        }
+        assert_eq!(ours, Vec::<String>::new(), "a second connector for one object: {:#?}", self.log);
         open.clone()
     }
 
@@ -36,15 +42,21 @@ impl World {
         let lets_go =
             self.object.deleting && (self.object.abandon || self.policy() == DeletionPolicy::Retain);
         for it in self.api.alive(self.now).filter(|it| it.ours && sent && !lets_go) {
-            let known = self.status.connector_id.as_deref() == Some(it.item.id.as_str());
+            let known = self.status.ids().any(|id| id == it.item.id.as_str());
             assert!(known, "closed before the id was put down: {:#?}", self.log);
         }
     }
 
     pub(super) fn check_delete(&self, id: &ConnectorId) {
         let ours = self.api.connectors.iter().any(|it| it.ours && it.item.id == *id);
-        let replaced = self.status.replacement.as_ref().is_some_and(|it| it.old_id == id.as_str());
-        assert!(ours && (self.object.deleting || replaced), "deleted without being told to");
+        let permitted = self.status.replacement.as_ref().and_then(|it| match it.phase {
+            ReplacementPhase::Deleting | ReplacementPhase::Switched => Some(it.old_id.clone()),
+            ReplacementPhase::RollingBack => it.new_id.clone(),
+            ReplacementPhase::Creating | ReplacementPhase::CreatingFirst | ReplacementPhase::Testing => None,
+        });
+        let replaced = permitted.as_deref() == Some(id.as_str());
+        let deleting = self.object.deleting && self.status.ids().any(|own| own == id.as_str());
+        assert!(ours && (deleting || replaced), "deleted without being told to: {id} {:#?}", self.log);
         assert!(!self.object.deleting || self.policy() == DeletionPolicy::Delete);
     }
 

@@ -114,19 +114,6 @@ fn where_something_would_be_lost_the_spec_is_refused_until_it_is_reverted_or_con
 }
 
 #[test]
-fn create_first_is_no_consent_to_delete_first() {
-    let mut world = World::ready();
-    world.scanned = true;
-    world.edit(|desired| {
-        other_role(desired);
-        desired.replace = ReplacePolicy::CreateFirst;
-    });
-    world.run(&[]);
-    world.assert_said("False", "ReplacementRequired", "Stalled", "");
-    assert_eq!(world.posts.len(), 1);
-}
-
-#[test]
 fn an_api_that_writes_what_it_was_given_in_its_own_way_does_not_have_it_made_again_and_again() {
     for policy in [ReplacePolicy::Never, ReplacePolicy::Recreate] {
         let mut world = World::new();
@@ -315,12 +302,7 @@ fn a_deletion_that_the_api_refuses_or_takes_its_time_for_is_waited_for() {
     refused.api.deletions = [Deletion::Refused(FaultKind::Conflict)].into();
     refused.edit(other_role);
     refused.one_pass();
-    refused.assert_said(
-        "False",
-        "ApiUnavailable",
-        "Reconciling",
-        "cannot delete the connector that is being replaced",
-    );
+    refused.assert_said("False", "ApiUnavailable", "Reconciling", "conn-1 cannot be deleted");
     refused.run(&[]);
     refused.assert_one_and_ready();
 
@@ -328,7 +310,7 @@ fn a_deletion_that_the_api_refuses_or_takes_its_time_for_is_waited_for() {
     slow.api.deletions = [Deletion::Later(30)].into();
     slow.edit(other_role);
     slow.one_pass();
-    slow.assert_said("False", "Replacing", "Reconciling", "the API still shows the old connector");
+    slow.assert_said("False", "Replacing", "Reconciling", "the API still shows conn-1");
     slow.run(&[]);
     slow.assert_one_and_ready();
     assert_eq!(slow.ours(), ["conn-2"]);

@@ -15,7 +15,7 @@ use crate::controller::connector::desired::Desired;
 use crate::controller::connector::observed::{
     Facts, Object, Observed, OpenClaim, Survey, Watched, WorkspaceView,
 };
-use crate::controller::connector::plan::{Effect, Note, Plan, plan};
+use crate::controller::connector::plan::{Effect, Plan, plan};
 use crate::controller::ledger;
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceStatus};
 use crate::remote::{Alarm, Fault, FaultKind, Listing, Observation, Sight};
@@ -290,18 +290,13 @@ impl World {
         self.now += SignedDuration::from_secs(self.pace);
         match effect {
             Effect::Record { status, note } => {
-                let turned = self.status.connector_id != status.connector_id;
-                if self.status.adopting != status.adopting {
+                let before = self.status.clone();
+                if before.adopting != status.adopting {
                     self.check_taking(&status, &pass.facts);
-                    pass.facts.survey = None;
                 }
                 self.write(*status);
                 self.change_hands(&note);
-                if matches!(note, Note::LostAtTheApi(_) | Note::GivenUp(_)) {
-                    pass.facts = Facts::default();
-                } else if turned {
-                    pass.facts.turn_to_another_connector();
-                }
+                pass.facts.after_record(&before, &self.status);
             }
             Effect::AddFinalizer => self.object.finalizer = true,
             Effect::Annotate { value } => self.object.copy = value,
