@@ -3,8 +3,8 @@
 
 use connectors_api::client::{Answer, RateLimit};
 use connectors_api::wire::{
-    ConnectorCreated, ConnectorDetail, ConnectorId, CreateConnector, ScanId, ScanRead, ScanStarted,
-    StartScan, TestOutcome,
+    ConnectorConfig, ConnectorCreated, ConnectorDetail, ConnectorId, CreateConnector, ScanId, ScanRead,
+    ScanStarted, StartScan, TestOutcome,
 };
 use connectors_api::{Client, Error, ErrorKind};
 use tokio::time::Instant;
@@ -95,12 +95,16 @@ impl<'a> Caller<'a> {
             .map(|_| ())
     }
 
-    /// Tests a connector's connection.
+    /// Tests a connector's connection. Secrets that it was made with are kept out of what the API says.
     ///
     /// # Errors
     /// When the test could not run. One that ran and failed is an answer.
-    pub async fn test(&self, id: &ConnectorId) -> Result<TestOutcome, Fault> {
-        self.ask("test", Purpose::Test, |client| async move { client.test(id).await }).await
+    pub async fn test(
+        &self,
+        id: &ConnectorId,
+        made_with: Option<&ConnectorConfig>,
+    ) -> Result<TestOutcome, Fault> {
+        self.ask("test", Purpose::Test, |client| async move { client.test(id, made_with).await }).await
     }
 
     /// Starts a scan. Sent once; never again by anything below this.

@@ -10,6 +10,7 @@ mod leaders;
 mod namespaced;
 mod outages;
 mod queue;
+mod security;
 mod telemetry;
 mod the_loop;
 mod workspaces;

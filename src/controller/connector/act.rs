@@ -129,7 +129,8 @@ async fn carry_out(
             connector
         }
         Effect::Test(id) => {
-            let tested = ask(seen, ctx, async |caller| caller.test(&id).await).await;
+            let made_with = seen.observed.request.as_ref().ok().map(|request| &request.create.config);
+            let tested = ask(seen, ctx, async |caller| caller.test(&id, made_with).await).await;
             pass.said = Some(match &tested {
                 Ok(test) => format!("{id} tested: connected={}", test.connected),
                 Err(fault) => format!("{id} not tested: {}", fault.message),

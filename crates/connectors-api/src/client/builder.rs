@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::Resolve;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
 use secrecy::SecretString;
 
 use super::exchange::Limits;
+use super::names::Names;
 use super::transport::Transport;
 use super::{Client, Inner};
 use crate::credential::{Credential, CredentialError};
@@ -137,6 +139,7 @@ impl ClientBuilder {
                 // A redirect would carry the credential and the body to a place that nobody permitted.
                 .redirect(redirect::Policy::none())
                 .referer(false)
+                .dns_resolver(Arc::new(Names::of_the_system()) as Arc<dyn Resolve>)
                 .connect_timeout(limits.connect)
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(idle_connections);

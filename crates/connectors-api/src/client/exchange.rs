@@ -26,14 +26,17 @@ pub(super) const MAX_BODY: usize = 8 * 1024 * 1024;
 const MAX_OBJECTS: usize = 50_000;
 const MAX_PARTS: usize = 400_000;
 
+/// What a part takes in memory beside its text, in bytes.
+const PART_MEMORY: usize = 64;
+
 /// How much of a refusal's body is read, in bytes. It only decorates the status.
 const MAX_REFUSAL_BODY: usize = 64 * 1024;
 
 /// Longest message that is kept, in characters.
-const MAX_MESSAGE: usize = 300;
+pub(super) const MAX_MESSAGE: usize = 300;
 
 /// Longest service code that is kept, in characters.
-const MAX_CODE: usize = 64;
+pub(super) const MAX_CODE: usize = 64;
 
 /// Time limits of one request. The limit of connecting belongs to the HTTP client.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,7 @@ pub(super) struct Exchange<'a> {
     pub(super) transport: &'a Transport,
     pub(super) route: Route,
     pub(super) credential: &'a Credential,
-    pub(super) redactor: Redactor<'a>,
+    pub(super) redactor: Redactor,
     pub(super) limits: Limits,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct Exchange<'a> {
 pub(super) struct Content<T> {
     pub(super) data: T,
     pub(super) pagination: Option<Pagination>,
+    /// What the whole may take in memory, in bytes, roughly.
+    pub(super) memory: usize,
 }
 
 /// Why no more of an answer came.
@@ -156,10 +161,12 @@ impl Exchange<'_> {
 
     fn decode<T: DeserializeOwned>(&self, head: Head, body: &[u8]) -> Result<Answer<Content<T>>, Error> {
         match serde_json::from_slice::<Envelope<Value>>(body) {
-            Ok(envelope) if envelope.status == EnvelopeStatus::Success => {
+            Ok(mut envelope) if envelope.status == EnvelopeStatus::Success => {
+                Redactor::new(self.credential, &[]).scrub(&mut envelope.data);
                 match serde_json::from_value(envelope.data) {
                     Ok(data) => {
-                        let content = Content { data, pagination: envelope.pagination };
+                        let memory = body.len() + parts(body) * PART_MEMORY;
+                        let content = Content { data, pagination: envelope.pagination, memory };
                         Ok(self.answer(head, envelope.metadata, content))
                     }
                     Err(error) => {
@@ -289,11 +296,14 @@ impl Head {
     }
 }
 
-/// Counts what begins an object, an array or a next element. Those inside texts count too, which errs on the safe side.
 fn has_too_many_parts(body: &[u8]) -> bool {
     let objects = body.iter().filter(|&&byte| byte == b'{').count();
-    let parts = body.iter().filter(|&&byte| matches!(byte, b'{' | b'[' | b',')).count();
-    objects > MAX_OBJECTS || parts > MAX_PARTS
+    objects > MAX_OBJECTS || parts(body) > MAX_PARTS
+}
+
+/// Counts what begins an object, an array or a next element. Those inside texts count too, which errs on the safe side.
+fn parts(body: &[u8]) -> usize {
+    body.iter().filter(|&&byte| matches!(byte, b'{' | b'[' | b',')).count()
 }
 
 fn is_json(body: &[u8]) -> bool {

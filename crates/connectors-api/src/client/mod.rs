@@ -7,6 +7,7 @@
 mod answer;
 mod builder;
 mod exchange;
+mod names;
 mod paging;
 mod retry_after;
 mod traced;
@@ -34,10 +35,16 @@ use crate::wire::{
     ConnectorConfig, ConnectorCreated, ConnectorDeleted, ConnectorDetail, ConnectorId, CreateConnector,
     ParallelScanStarted, ScanId, ScanRead, ScanStarted, StartParallelScan, StartScan, TestOutcome,
 };
-use exchange::{Exchange, Limits};
+use exchange::{Exchange, Limits, MAX_CODE, MAX_MESSAGE};
 use transport::Transport;
 #[cfg(feature = "in-process")]
 pub use transport::{InProcess, Undelivered};
+
+/// Most buckets of a test's answer that are kept.
+const MAX_BUCKETS: usize = 10_000;
+
+/// Longest name of a bucket that is kept, in characters: `gs://` and an Azure account with its container stay below.
+const MAX_BUCKET_NAME: usize = 255;
 
 /// A client for one API with one credential. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -89,11 +96,7 @@ impl Client {
     /// # Errors
     /// With [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) the connector may exist: list before creating again.
     pub async fn create(&self, create: &CreateConnector) -> Result<Answer<ConnectorCreated>, Error> {
-        let secrets: Vec<&SecretString> = match &create.config {
-            ConnectorConfig::Aws(aws) => vec![&aws.external_id],
-            ConnectorConfig::Azure(azure) => vec![&azure.client_secret],
-            ConnectorConfig::Gcp(_) => vec![],
-        };
+        let secrets = create.config.secrets();
         let body = create.to_json().expose_secret().to_owned();
         self.post(Route::CreateConnector, "", Some(body), &secrets, self.0.limits.ordinary()).await
     }
@@ -112,12 +115,26 @@ impl Client {
         Ok(answer.map(|body| body.unwrap_or(ConnectorDeleted { id: None, deleted: true })))
     }
 
-    /// Tests whether a connector's credentials work: `POST /connectors/{id}/test`. May take a while.
+    /// Tests whether a connector's credentials work: `POST /connectors/{id}/test`. May take a while. What the connector was
+    /// made with, where it is known, is kept out of what the service says.
     ///
     /// # Errors
     /// A test that ran and failed is usually an answer with `connected: false`; a service may also refuse.
-    pub async fn test(&self, id: &ConnectorId) -> Result<Answer<TestOutcome>, Error> {
-        self.post(Route::TestConnector, id.as_str(), None, &[], self.0.limits.of_a_test()).await
+    pub async fn test(
+        &self,
+        id: &ConnectorId,
+        made_with: Option<&ConnectorConfig>,
+    ) -> Result<Answer<TestOutcome>, Error> {
+        let (route, limits) = (Route::TestConnector, self.0.limits.of_a_test());
+        let secrets = made_with.map(ConnectorConfig::secrets).unwrap_or_default();
+        let answer = self.post(route, id.as_str(), None, &secrets, limits).await?;
+        let redactor = Redactor::new(&self.0.credential, &secrets);
+        Ok(answer.map(|outcome: TestOutcome| TestOutcome {
+            cause: outcome.cause.map(|cause| redactor.clean(&cause, MAX_CODE)),
+            message: outcome.message.map(|message| redactor.clean(&message, MAX_MESSAGE)),
+            buckets_accessible: self.bounded(&outcome.buckets_accessible),
+            ..outcome
+        }))
     }
 
     /// Starts a scan of one connector: `POST /connectors/{id}/scan`.
@@ -149,7 +166,16 @@ impl Client {
     /// # Errors
     /// [`Error::is_not_found`] also where the service does not have this endpoint for this scan.
     pub async fn get_scan(&self, id: &ScanId) -> Result<Answer<ScanRead>, Error> {
-        self.read(Route::ReadScan, id.as_str()).await
+        let answer = self.read(Route::ReadScan, id.as_str()).await?;
+        let redactor = Redactor::new(&self.0.credential, &[]);
+        let message = |text: String| redactor.clean(&text, MAX_MESSAGE);
+        Ok(answer.map(|scan: ScanRead| ScanRead { message: scan.message.map(message), ..scan }))
+    }
+
+    /// Names of buckets as a service says them, fit to be shown. No cloud has a longer one than the bound.
+    fn bounded(&self, names: &[String]) -> Vec<String> {
+        let redactor = Redactor::new(&self.0.credential, &[]);
+        names.iter().take(MAX_BUCKETS).map(|name| redactor.clean(name, MAX_BUCKET_NAME)).collect()
     }
 
     async fn read<T: DeserializeOwned>(&self, route: Route, id: &str) -> Result<Answer<T>, Error> {
@@ -188,7 +214,7 @@ impl Client {
         Request::new(method, self.0.endpoint.route_url(route, id))
     }
 
-    fn exchange<'a>(&'a self, route: Route, secrets: &'a [&'a SecretString], limits: Limits) -> Exchange<'a> {
+    fn exchange(&self, route: Route, secrets: &[&SecretString], limits: Limits) -> Exchange<'_> {
         let Inner { transport, credential, .. } = &*self.0;
         Exchange { transport, route, credential, redactor: Redactor::new(credential, secrets), limits }
     }

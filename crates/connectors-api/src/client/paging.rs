@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use reqwest::{Method, Request};
 use serde_json::Value;
 
+use super::exchange::Content;
 use super::{Answer, Client, RateLimit};
 use crate::error::Error;
 use crate::paths::Route;
@@ -36,6 +37,8 @@ pub struct Page {
     pub unreadable: usize,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
+    /// What it may take in memory, in bytes, roughly.
+    memory: usize,
     /// Why the list cannot go on after this page although it seems to have more.
     broken_off: Option<Incomplete>,
 }
@@ -47,11 +50,13 @@ pub struct ListLimits {
     pub max_pages: usize,
     /// Most items to take. Default 20,000.
     pub max_items: usize,
+    /// Most memory that the items may take, in bytes, roughly. Default 128 MiB: 20,000 ordinary ones take a third of it.
+    pub max_memory: usize,
 }
 
 impl Default for ListLimits {
     fn default() -> Self {
-        Self { max_pages: 1_000, max_items: 20_000 }
+        Self { max_pages: 1_000, max_items: 20_000, max_memory: 128 * 1024 * 1024 }
     }
 }
 
@@ -76,6 +81,9 @@ pub enum Incomplete {
     /// More items than the limit.
     #[error("there are more than {0} connectors")]
     ItemLimit(usize),
+    /// More memory than the limit.
+    #[error("it takes more than {} MiB", .0 / (1024 * 1024))]
+    MemoryLimit(usize),
     /// Items that cannot be read.
     #[error("{0} connectors in it cannot be read")]
     Unreadable(usize),
@@ -139,7 +147,8 @@ impl ListQuery {
             && self.status.as_ref().is_none_or(|status| *status == item.status)
     }
 
-    fn page(&self, data: Vec<Value>, pagination: Option<Pagination>) -> Page {
+    fn page(&self, content: Content<Vec<Value>>) -> Page {
+        let Content { data, pagination, memory } = content;
         let count = data.len();
         let readable: Vec<ConnectorItem> =
             data.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
@@ -151,7 +160,7 @@ impl ListQuery {
             _ => None,
         };
         let items = readable.into_iter().filter(|item| self.fits(item)).collect();
-        Page { items, unreadable, next, broken_off }
+        Page { items, unreadable, next, memory, broken_off }
     }
 }
 
@@ -165,6 +174,7 @@ pub struct Pages {
     cursors: HashSet<Cursor>,
     ids: HashSet<ConnectorId>,
     pages: usize,
+    memory: usize,
     unreadable: usize,
     done: bool,
     incomplete: Option<Incomplete>,
@@ -181,6 +191,7 @@ impl Pages {
             cursors: HashSet::new(),
             ids: HashSet::new(),
             pages: 0,
+            memory: 0,
             unreadable: 0,
             done: false,
             incomplete: None,
@@ -200,6 +211,7 @@ impl Pages {
             self.client.list_page(&self.query, self.cursor.as_ref()).await?;
         self.rate_limit = rate_limit;
         self.pages += 1;
+        self.memory += page.memory;
         self.unreadable += page.unreadable;
         let mut fresh = Vec::with_capacity(page.items.len());
         let mut too_many = false;
@@ -216,6 +228,8 @@ impl Pages {
         }
         self.incomplete = if too_many {
             Some(Incomplete::ItemLimit(self.limits.max_items))
+        } else if self.memory > self.limits.max_memory {
+            Some(Incomplete::MemoryLimit(self.limits.max_memory))
         } else {
             page.broken_off.or_else(|| self.turn_to(page.next))
         };
@@ -272,7 +286,7 @@ impl Client {
         url.query_pairs_mut().extend_pairs(query.parameters(cursor));
         let request = Request::new(Method::GET, url);
         let answer = self.exchange(route, &[], self.0.limits.ordinary()).run::<Vec<Value>>(request).await?;
-        Ok(answer.map(|content| query.page(content.data, content.pagination)))
+        Ok(answer.map(|content| query.page(content)))
     }
 
     /// The list, one request at a time: for callers that count each of them.

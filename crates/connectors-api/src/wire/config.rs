@@ -32,6 +32,17 @@ pub enum ConnectorConfig {
     Azure(AzureConfig),
 }
 
+impl ConnectorConfig {
+    /// What must not be shown.
+    pub(crate) fn secrets(&self) -> Vec<&SecretString> {
+        match self {
+            Self::Aws(aws) => vec![&aws.external_id],
+            Self::Azure(azure) => vec![&azure.client_secret],
+            Self::Gcp(_) => Vec::new(),
+        }
+    }
+}
+
 /// Access to S3 by assuming a role.
 #[derive(Debug, Clone)]
 pub struct AwsConfig {

@@ -105,12 +105,17 @@ async fn the_limits_of_pages_and_items_end_the_list_as_incomplete() {
     assert_eq!(incomplete(&double, limits).await, (6, Incomplete::PageLimit(3)));
     let limits = ListLimits { max_items: 3, ..ListLimits::default() };
     assert_eq!(incomplete(&double, limits).await, (3, Incomplete::ItemLimit(3)));
+    // However little each page takes: two items a page, in more than 64 bytes each.
+    let limits = ListLimits { max_memory: 1000, ..ListLimits::default() };
+    let (items, why) = incomplete(&double, limits).await;
+    assert!((2..20).contains(&items), "{items}");
+    assert_eq!(why, Incomplete::MemoryLimit(1000));
 }
 
 #[tokio::test]
 async fn as_many_pages_and_items_as_the_limits_allow_are_complete() {
     let double = three_pages().await;
-    let limits = ListLimits { max_pages: 3, max_items: 4 };
+    let limits = ListLimits { max_pages: 3, max_items: 4, ..ListLimits::default() };
     let listing = client(double.address).list(&ListQuery::default(), limits).await.unwrap();
     assert_eq!((listing.items.len(), listing.incomplete), (4, None));
 }

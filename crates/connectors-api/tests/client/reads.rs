@@ -119,7 +119,7 @@ async fn a_failed_test_is_an_answer_or_a_refusal() {
     let body = r#"{"status":"success","data":{"connected":false,"buckets_accessible":[],"sample_objects":0,"latency_ms":12,
         "cause":"external_id_refused","message":"the role does not accept this external id"}}"#;
     let double = Double::always(Act::Answer(json(200, body))).await;
-    let outcome = client(double.address).test(&conn("conn-1")).await.unwrap().value;
+    let outcome = client(double.address).test(&conn("conn-1"), None).await.unwrap().value;
     assert!(!outcome.connected);
     assert_eq!(outcome.cause.as_deref(), Some("external_id_refused"));
     let request = &double.seen()[0];
@@ -129,7 +129,7 @@ async fn a_failed_test_is_an_answer_or_a_refusal() {
     for status in [200, 400, 500] {
         let body = r#"{"status":"error","error":{"code":"ACCESS_DENIED","message":"no access"}}"#;
         let double = Double::always(Act::Answer(json(status, body))).await;
-        let error = client(double.address).test(&conn("conn-1")).await.unwrap_err();
+        let error = client(double.address).test(&conn("conn-1"), None).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, Some("ACCESS_DENIED")), "{status}");
     }
 }
@@ -141,7 +141,7 @@ async fn a_test_may_take_longer_than_other_requests() {
         Box::new(Act::Answer(json(200, r#"{"data":{"connected":true}}"#))),
     );
     let double = Double::always(slow).await;
-    assert!(impatient(double.address).test(&conn("conn-1")).await.unwrap().value.connected);
+    assert!(impatient(double.address).test(&conn("conn-1"), None).await.unwrap().value.connected);
     let error = impatient(double.address).get(&conn("conn-1")).await.unwrap_err();
     assert_eq!(error.message(), Some("nothing came for 400ms"));
 }
@@ -149,6 +149,6 @@ async fn a_test_may_take_longer_than_other_requests() {
 #[tokio::test]
 async fn a_test_that_breaks_off_was_sent_once_and_has_no_outcome_to_ask_for() {
     let double = Double::always(Act::Reset).await;
-    let error = client(double.address).test(&conn("conn-1")).await.unwrap_err();
+    let error = client(double.address).test(&conn("conn-1"), None).await.unwrap_err();
     assert_eq!((error.kind(), double.seen().len()), (ErrorKind::NoAnswer, 1));
 }

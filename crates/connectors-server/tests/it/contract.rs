@@ -149,7 +149,7 @@ async fn clouds_that_this_server_cannot_reach_yet_say_so_plainly() {
         let provider = config.provider().to_string();
         let create = CreateConnector { name: provider.clone(), config, scope: Scope::default() };
         let id = client.create(&create).await.unwrap().value.id;
-        let outcome = client.test(&id).await.unwrap().value;
+        let outcome = client.test(&id, None).await.unwrap().value;
         assert!(!outcome.connected);
         assert_eq!(outcome.cause.as_deref(), Some("provider_not_supported"));
         let message = outcome.message.unwrap();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use http::header::ACCEPT;
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the verbs of Kubernetes")]
@@ -50,10 +52,12 @@ pub struct Call {
     pub namespace: Option<String>,
     /// Its name.
     pub name: Option<String>,
+    /// The form of the answer that is asked for.
+    pub accept: Option<String>,
 }
 
 impl Call {
-    pub(super) fn parse(method: &http::Method, uri: &http::Uri) -> Self {
+    pub(super) fn parse(method: &http::Method, uri: &http::Uri, headers: &http::HeaderMap) -> Self {
         let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
         let rest = match parts.as_slice() {
             ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
@@ -88,6 +92,7 @@ impl Call {
             subresource: rest.get(2).map(|part| (*part).to_owned()),
             namespace,
             name: name.map(|name| (*name).to_owned()),
+            accept: headers.get(ACCEPT).and_then(|form| form.to_str().ok()).map(str::to_owned),
         }
     }
 }
@@ -108,7 +113,7 @@ mod tests {
     use super::*;
 
     fn call(method: &str, uri: &str) -> Call {
-        Call::parse(&method.parse().unwrap(), &uri.parse().unwrap())
+        Call::parse(&method.parse().unwrap(), &uri.parse().unwrap(), &http::HeaderMap::new())
     }
 
     #[test]

@@ -143,7 +143,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 async fn exchange(request: Request<Incoming>, shared: Arc<Shared>, leash: Leash) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let call = Call::parse(&head.method, &head.uri);
+    let call = Call::parse(&head.method, &head.uri, &head.headers);
     lock(&shared.calls).push(call.clone());
     let fault = (shared.hook)(call.clone(), KubeStage::Sent).await;
     match &fault {
