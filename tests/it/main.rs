@@ -5,6 +5,7 @@
 
 mod adoption;
 mod bad_input;
+mod differential;
 mod lab;
 mod leaders;
 mod namespaced;

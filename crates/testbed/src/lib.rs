@@ -12,6 +12,7 @@ mod cluster;
 mod error;
 pub mod faults;
 pub mod figures;
+pub mod in_memory;
 pub mod ledger;
 mod operator;
 mod parts;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api::refusal;
-use super::cluster::failure;
 use super::users;
 use super::wire::Server;
 use super::world::{Answered, World};
+use testbed::in_memory::failure;
 
 /// A POST that was sent is carried out within this time or never. With the longest lag of the list it stays below the time
 /// after which recovery rests on it, counted from a claim that may be a lease old when it is sent.
@@ -126,6 +126,6 @@ impl World {
     }
 }
 
-fn of(answer: super::cluster::Answer) -> (u16, Value) {
+fn of(answer: testbed::in_memory::Answer) -> (u16, Value) {
     (answer.code, answer.body)
 }

@@ -3,7 +3,6 @@
 
 mod api;
 mod calm;
-mod cluster;
 mod fate;
 mod oracle;
 mod process;

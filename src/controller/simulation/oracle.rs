@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::api::{Api, Entry};
-use super::cluster::{Cluster, Key};
 use super::wire::Op;
 use crate::crd::FINALIZER;
+use testbed::in_memory::{Cluster, Key};
 
 /// The first thing that must not be seen, with the invariant that it breaks.
 #[derive(Debug, Default)]

@@ -17,7 +17,6 @@ use kube::runtime::watcher::Event;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, Key};
 use super::wire::{self, POLLED, Shared, ToApi};
 use crate::controller::connector::wrong::{self, Variant};
 use crate::controller::context::{Caches, Guarded};
@@ -26,6 +25,7 @@ use crate::controller::workspace::{self, AnyWorkspace};
 use crate::controller::{Context, Error, Leadership, ObjectKey, Objects, Settings};
 use crate::crd::{ClusterWorkspace, Connector, Scan, Workspace};
 use crate::remote::PermittedEndpoints;
+use testbed::in_memory::{Cluster, Key};
 
 /// What is watched, in the order in which a process begins.
 pub(super) const WATCHED: [&str; 3] = ["workspaces", "connectors", "secrets"];

@@ -8,9 +8,9 @@ use rand::{Rng, RngExt};
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
-use super::cluster::Cluster;
 use super::process::ENDPOINT;
 use crate::crd::{AwsSource, Connector, ConnectorScope, ConnectorSpec, SecretKeyRef};
+use testbed::in_memory::Cluster;
 
 const NAMES: [&str; 3] = ["lake", "pond", "well"];
 const BUCKETS: [&str; 3] = ["first", "second", "third"];

@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::api::{Api, Manners};
-use super::cluster::{Cluster, Target};
 use super::oracle::Oracle;
 use super::process::Process;
 use super::users::{self, Users};
 use super::wire::{Op, Reply, Server, Shared};
 use crate::clock::virtual_time;
 use crate::controller::connector::wrong::Variant;
+use testbed::in_memory::{Cluster, Target};
 
 /// The longest time after which something shows in lists.
 const LONGEST_LAG: u64 = 40;

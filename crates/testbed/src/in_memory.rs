@@ -1,50 +1,64 @@
 //! An API server in memory, as far as the operator uses one: versions, conflicts, finalizers, the status subresource,
-//! generations. That it answers as the real one does, a test against the real one shows.
+//! generations. That it answers as the real one does, a test against the real one shows (`tests/it/differential.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// Resource, namespace (empty where there is none), name.
-pub(super) type Key = (String, String, String);
+pub type Key = (String, String, String);
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub struct Answer {
+    /// The HTTP status.
     pub code: u16,
+    /// An object, a list or a `Status`.
     pub body: Value,
 }
 
 /// One event of the history that watches tell.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub struct Change {
+    /// What changed.
     pub key: Key,
+    /// Whether it is gone.
     pub deleted: bool,
+    /// How it is since, or was at its end.
     pub object: Arc<Value>,
 }
 
 /// The objects, and the history of their changes.
 #[derive(Debug, Default)]
-pub(super) struct Cluster {
+pub struct Cluster {
+    /// What there is.
     pub objects: BTreeMap<Key, Value>,
+    /// Every change, in order.
     pub log: Vec<Change>,
+    /// Custom resources whose default status is shown and not stored yet: their first write is one in any case.
+    unstored: BTreeSet<Key>,
     version: u64,
     uids: u64,
 }
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
+pub struct Target {
+    /// The plural name of the kind.
     pub resource: String,
+    /// Empty for what is in none, and for all of them.
     pub namespace: String,
+    /// None for the whole collection.
     pub name: Option<String>,
+    /// Whether it is the status subresource.
     pub status: bool,
 }
 
 impl Target {
-    pub(super) fn parse(path: &str) -> Option<Self> {
+    /// What a path names; none: nothing that is served.
+    pub fn parse(path: &str) -> Option<Self> {
         let mut parts = path.trim_matches('/').split('/');
         match parts.next()? {
             "api" => parts.nth(0)?,
@@ -70,7 +84,9 @@ impl Target {
         })
     }
 
-    pub(super) fn key(&self) -> Key {
+    /// The object's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
         (self.resource.clone(), self.namespace.clone(), self.name.clone().unwrap_or_default())
     }
 }
@@ -82,7 +98,7 @@ fn is_custom(resource: &str) -> bool {
 
 impl Cluster {
     /// One request, whole: what it finds and what it changes belong together.
-    pub(super) fn handle(&mut self, method: &str, path: &str, body: Value, now: Timestamp) -> Answer {
+    pub fn handle(&mut self, method: &str, path: &str, body: Value, now: Timestamp) -> Answer {
         let Some(target) = Target::parse(path) else { return failure(404, "NotFound", path) };
         match (method, &target.name) {
             ("GET", None) => self.list(&target),
@@ -91,9 +107,20 @@ impl Cluster {
                 None => failure(404, "NotFound", path),
             },
             ("POST", None) => self.create(&target, body, now),
-            ("PUT", Some(_)) => self.update(&target, |_| body, path),
+            // Only a patch of a custom resource may leave open which version it is for.
+            ("PUT", Some(_))
+                if is_custom(&target.resource)
+                    && self.objects.contains_key(&target.key())
+                    && body["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) =>
+            {
+                failure(422, "Invalid", path)
+            }
+            ("PUT", Some(_)) => self.update(&target, Some(409), |_| body, path),
             ("PATCH", Some(_)) => self.update(
                 &target,
+                // To a patch the UID is a field like others: that of the status leaves it alone, that of the whole may not
+                // change it.
+                if target.status { None } else { Some(422) },
                 |old| {
                     let mut new = old.clone();
                     merge(&mut new, body);
@@ -142,51 +169,71 @@ impl Cluster {
         }
         if is_custom(&target.resource) {
             metadata.insert("generation".to_owned(), 1.into());
-            object["status"] = json!({ "observedGeneration": -1 });
+            object["status"] = untouched();
         }
-        let stored = self.store(key, object);
+        tidy(&mut object["metadata"]);
+        let stored = self.store(key.clone(), object);
+        if is_custom(&target.resource) {
+            self.unstored.insert(key);
+        }
         Answer { code: 201, body: stored }
     }
 
-    fn update(&mut self, target: &Target, change: impl FnOnce(&Value) -> Value, path: &str) -> Answer {
+    fn update(
+        &mut self,
+        target: &Target,
+        other_uid: Option<u16>,
+        change: impl FnOnce(&Value) -> Value,
+        path: &str,
+    ) -> Answer {
         let key = target.key();
         let Some(old) = self.objects.get(&key).cloned() else { return failure(404, "NotFound", path) };
         let sent = change(&old);
         let given = |field: &str| sent["metadata"][field].as_str().filter(|text| !text.is_empty());
-        for guard in ["resourceVersion", "uid"] {
-            if given(guard).is_some_and(|given| old["metadata"][guard].as_str() != Some(given)) {
-                return failure(409, "Conflict", path);
-            }
+        let differs =
+            |field: &str| given(field).is_some_and(|given| old["metadata"][field].as_str() != Some(given));
+        if differs("resourceVersion") {
+            return failure(409, "Conflict", path);
+        }
+        match other_uid.filter(|_| differs("uid")) {
+            Some(422) => return failure(422, "Invalid", path),
+            Some(code) => return failure(code, "Conflict", path),
+            None => {}
         }
         let custom = is_custom(&key.0);
         let mut new = if custom && target.status {
             let mut new = old.clone();
-            put(&mut new, "status", sent.get("status").cloned());
+            let status = sent.get("status").filter(|status| !status.is_null()).cloned();
+            put(&mut new, "status", Some(status.unwrap_or_else(untouched)));
             new
         } else {
             let mut new = sent;
             if custom {
                 put(&mut new, "status", old.get("status").cloned());
             }
-            for fixed in
-                ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
-            {
+            for fixed in [
+                "name",
+                "namespace",
+                "uid",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+                "generation",
+            ] {
                 let kept = old["metadata"].get(fixed).cloned();
                 put(&mut new["metadata"], fixed, kept);
             }
             new
         };
         put(&mut new["metadata"], "resourceVersion", old["metadata"].get("resourceVersion").cloned());
-        if new["metadata"]["finalizers"].as_array().is_some_and(Vec::is_empty) {
-            put(&mut new["metadata"], "finalizers", None);
-        }
+        tidy(&mut new["metadata"]);
         let deleting = old["metadata"].get("deletionTimestamp").is_some();
         let finalizers =
             |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         if deleting && finalizers(&new).iter().any(|finalizer| !finalizers(&old).contains(finalizer)) {
             return failure(422, "Invalid", path);
         }
-        if new == old {
+        if new == old && !self.unstored.contains(&key) {
             return Answer { code: 200, body: old };
         }
         if custom && content(&new) != content(&old) {
@@ -194,7 +241,9 @@ impl Cluster {
             new["metadata"]["generation"] = generation.into();
         }
         if deleting && finalizers(&new).is_empty() {
-            return Answer { code: 200, body: self.remove(&key, new) };
+            // Its end is a version of its own, which only watches tell: with the object as it was stored last.
+            self.remove(&key, old);
+            return Answer { code: 200, body: new };
         }
         Answer { code: 200, body: self.store(key, new) }
     }
@@ -225,6 +274,7 @@ impl Cluster {
     }
 
     fn store(&mut self, key: Key, mut object: Value) -> Value {
+        self.unstored.remove(&key);
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let change = Change { key: key.clone(), deleted: false, object: Arc::new(object.clone()) };
@@ -237,10 +287,16 @@ impl Cluster {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.remove(key);
+        self.unstored.remove(key);
         let change = Change { key: key.clone(), deleted: true, object: Arc::new(object.clone()) };
         self.log.push(change);
         object
     }
+}
+
+/// The schema's default of every status.
+fn untouched() -> Value {
+    json!({ "observedGeneration": -1 })
 }
 
 /// Everything whose change is a new generation.
@@ -250,6 +306,17 @@ fn content(object: &Value) -> Map<String, Value> {
         content.remove(other);
     }
     content
+}
+
+/// What is empty is left out.
+fn tidy(metadata: &mut Value) {
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    metadata.retain(|_, value| match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Null => false,
+        _ => true,
+    });
 }
 
 fn put(object: &mut Value, field: &str, value: Option<Value>) {
@@ -279,7 +346,9 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-pub(super) fn failure(code: u16, reason: &str, what: &str) -> Answer {
+/// An answer that says what was wrong.
+#[must_use]
+pub fn failure(code: u16, reason: &str, what: &str) -> Answer {
     let body = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason,
         "message": format!("{reason}: {what}"), "code": code });
     Answer { code, body }
