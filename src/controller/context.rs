@@ -21,13 +21,14 @@ use super::secret::Digests;
 use super::watches::{Objects, Scope};
 use super::workspace::AnyWorkspace;
 use super::{Error, Leadership, Reason};
-use crate::crd::{Claim, ClusterWorkspace, Connector, Scan, Workspace, WorkspaceKey};
+use crate::crd::{Claim, ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace, WorkspaceKey};
 use crate::remote::PermittedEndpoints;
 use crate::telemetry::Metrics;
 
 /// Reasons that stand for ordinary progress.
-const PROGRESS: [Reason; 7] = [
+const PROGRESS: [Reason; 8] = [
     Reason::ConnectorNotReady,
+    Reason::NoConnectorMatches,
     Reason::Queued,
     Reason::Running,
     Reason::ScanAlreadyRunning,
@@ -104,6 +105,8 @@ pub struct Caches {
     pub connectors: Objects<Connector>,
     /// Scans.
     pub scans: Objects<Scan>,
+    /// ScanSchedules.
+    pub schedules: Objects<ScanSchedule>,
     /// Workspaces.
     pub workspaces: Objects<Workspace>,
     /// ClusterWorkspaces.

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use super::conditions::READY;
 use super::{Guarded, Reason};
-use crate::crd::{ClusterWorkspace, Connector, Scan, SecretKeyRef, Workspace, WorkspaceKey};
+use crate::crd::{ClusterWorkspace, Connector, Scan, ScanSchedule, SecretKeyRef, Workspace, WorkspaceKey};
 use crate::telemetry::Metrics;
 
 /// Which object of a kind: its namespace, empty for a cluster-scoped one, and its name.
@@ -51,6 +51,8 @@ pub enum Link {
     Connector(ObjectKey),
     /// A connector at an API: of Scans that were started on it, whether they have ended or not.
     Scanned(String),
+    /// A ScanSchedule: of Scans that it made.
+    Schedule(ObjectKey),
 }
 
 /// An object that refers to others.
@@ -65,6 +67,10 @@ pub(super) trait Linked: Resource<DynamicType = ()> + Sized {
     fn score(&self) -> Option<(Option<i32>, Option<i64>)> {
         None
     }
+    /// The ScanSchedule that has to hear that this object is as it is, or is gone.
+    fn reports_to(&self, _gone: bool) -> Option<ObjectKey> {
+        None
+    }
     /// Where its kind is kept.
     fn table(index: &Index) -> &RwLock<Table>;
 }
@@ -75,6 +81,7 @@ pub struct Index {
     metrics: Arc<Metrics>,
     connectors: RwLock<Table>,
     scans: RwLock<Table>,
+    schedules: RwLock<Table>,
     workspaces: RwLock<Table>,
     cluster_workspaces: RwLock<Table>,
 }
@@ -301,11 +308,39 @@ impl Linked for Scan {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         let connector = Link::Connector(ObjectKey { namespace, name: self.spec.connector_ref.name.clone() });
         let scanned = status.and_then(|status| status.connector_id.clone()).map(Link::Scanned);
-        (!ended).then_some(connector).into_iter().chain(scanned).collect()
+        let schedule = self.reports_to(true).map(Link::Schedule);
+        (!ended).then_some(connector).into_iter().chain(scanned).chain(schedule).collect()
+    }
+
+    fn reports_to(&self, gone: bool) -> Option<ObjectKey> {
+        let status = self.status.as_ref();
+        let ended = status.and_then(|status| status.phase).is_some_and(|phase| phase.is_terminal());
+        // How far it is, is nothing to a schedule.
+        let runs = !ended && status.is_some_and(|status| status.scan_id.is_some());
+        let owner = self.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true))?;
+        let key = || ObjectKey {
+            namespace: self.metadata.namespace.clone().unwrap_or_default(),
+            name: owner.name.clone(),
+        };
+        ((gone || !runs) && owner.kind == ScanSchedule::kind(&())).then(key)
     }
 
     fn table(index: &Index) -> &RwLock<Table> {
         &index.scans
+    }
+}
+
+impl Linked for ScanSchedule {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
+    }
+
+    fn table(index: &Index) -> &RwLock<Table> {
+        &index.schedules
     }
 }
 

@@ -17,6 +17,7 @@ mod reason;
 mod registry;
 mod run;
 mod scan;
+mod schedule;
 mod secret;
 #[cfg(test)]
 mod simulation;

@@ -153,6 +153,26 @@ reasons! {
     ScanLost,
     /// The Scan ran before this object was restored from a copy, and is not run again.
     RestoredFromCopy,
+    /// The schedule is in force.
+    Scheduled,
+    /// The schedule is no cron schedule.
+    InvalidSchedule,
+    /// The time zone is not known.
+    TimeZoneUnknown,
+    /// No day of the calendar fits the schedule.
+    ScheduleNeverDue,
+    /// The selector of the schedule matches no connector.
+    NoConnectorMatches,
+    /// An object that is not the schedule's has the name of one of its Scans.
+    ScanNameTaken,
+    /// Kubernetes refused a Scan of the schedule.
+    ScanRefused,
+    /// The schedule made a Scan.
+    ScanMade,
+    /// Runs of the schedule came due and were not begun.
+    RunMissed,
+    /// So many runs of the schedule were missed that something is wrong.
+    TooManyMissedRuns,
 }
 
 impl fmt::Display for Reason {

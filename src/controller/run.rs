@@ -16,13 +16,17 @@ use super::context::{Caches, Context, Settings};
 use super::control::control;
 use super::index::{Index, ObjectKey};
 use super::watches::{self, Opener, Scope};
-use super::{Leadership, connector, leadership, scan, workspace};
-use crate::crd::{ClusterWorkspace, Connector, Scan, Workspace, WorkspaceKey, WorkspaceKind};
+use super::{Leadership, connector, leadership, scan, schedule, workspace};
+use crate::crd::{
+    ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace, WorkspaceKey, WorkspaceKind,
+};
 use crate::telemetry::{self, Health, Metrics};
 
 /// Reconciles of one kind under way at the same time, shared by the scopes. They wait for the API most of the time; its own limits are in the
 /// workspace's budget.
 const CONCURRENCY: u16 = 64;
+/// Reconciles of schedules under way at the same time, in each scope. At the full hour they are many, and nobody is in haste.
+const SCHEDULES: u16 = 4;
 /// How long running reconciles may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(25);
 /// How often the CRDs are looked for while they are not there.
@@ -99,8 +103,14 @@ pub async fn run(
     leadership.first_attempt().await;
 
     let index = Arc::new(Index::new(Arc::clone(&metrics)));
-    let opener =
-        Opener { client: client.clone(), scopes, index: Arc::clone(&index), health: Arc::clone(&health) };
+    let (report, reports) = unbounded();
+    let opener = Opener {
+        client: client.clone(),
+        scopes,
+        index: Arc::clone(&index),
+        health: Arc::clone(&health),
+        schedules: report,
+    };
     let (gone, workspaces_gone) = unbounded();
     let (connector_gone, connectors_gone) = unbounded();
     let (connectors, connector_watches) = opener.namespaced(move |key| {
@@ -108,11 +118,12 @@ pub async fn run(
         let _ = connector_gone.unbounded_send(key.clone());
     });
     let (scans, scan_watches) = opener.namespaced(|_| {});
+    let (schedules, schedule_watches) = opener.namespaced(|_| {});
     let (workspaces, workspace_watches) = opener.namespaced(tell(&gone, WorkspaceKind::Workspace));
     let (cluster_workspaces, cluster_workspace_watches) =
         opener.cluster(tell(&gone, WorkspaceKind::ClusterWorkspace));
     let secret_watches = if settings.watch_secrets { opener.secrets() } else { Vec::new() };
-    let caches = Caches { connectors, scans, workspaces, cluster_workspaces };
+    let caches = Caches { connectors, scans, schedules, workspaces, cluster_workspaces };
     let ctx = Arc::new(Context::new(client, settings, caches, index, leadership, metrics));
 
     let forgetting = {
@@ -127,6 +138,13 @@ pub async fn run(
         tokio::spawn(connectors_gone.for_each(move |key| {
             ctx.digests.forget(&key);
             workspace::connector_is_gone(&ctx);
+            std::future::ready(())
+        }))
+    };
+    let waking_schedules = {
+        let ctx = Arc::clone(&ctx);
+        tokio::spawn(reports.for_each(move |key| {
+            ctx.caches.schedules.wake(&key);
             std::future::ready(())
         }))
     };
@@ -148,6 +166,14 @@ pub async fn run(
         all.push(
             control("Scan", watch, places, Arc::clone(&ctx), stop(), |it, ctx| {
                 scan::reconcile(it, ctx).boxed()
+            })
+            .boxed(),
+        );
+    }
+    for watch in schedule_watches {
+        all.push(
+            control("ScanSchedule", watch, SCHEDULES, Arc::clone(&ctx), stop(), |it, ctx| {
+                schedule::reconcile(it, ctx).boxed()
             })
             .boxed(),
         );
@@ -179,6 +205,7 @@ pub async fn run(
     health.stop();
     forgetting.abort();
     forgetting_connectors.abort();
+    waking_schedules.abort();
     secrets.abort();
     // The lease goes when nothing is under way any more.
     if let Some(election) = election {
@@ -205,6 +232,7 @@ async fn wait_for_crds(client: &Client, scopes: &[Scope]) {
             watches::api::<PartialObjectMeta<Workspace>>(client, &scope).list(&first).await.map(drop),
             watches::api::<PartialObjectMeta<Connector>>(client, &scope).list(&first).await.map(drop),
             watches::api::<PartialObjectMeta<Scan>>(client, &scope).list(&first).await.map(drop),
+            watches::api::<PartialObjectMeta<ScanSchedule>>(client, &scope).list(&first).await.map(drop),
         ];
         if scope.is_none() {
             let api = Api::<PartialObjectMeta<ClusterWorkspace>>::all(client.clone());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
@@ -73,6 +73,20 @@ where
         Self { scopes: [(None, (cache, woken))].into() }
     }
 
+    /// The objects of a namespace, as they were last heard of.
+    pub(super) fn all(&self, namespace: &str) -> Vec<Arc<Guarded<K>>> {
+        let Some((cache, _)) = self.scope(namespace) else { return Vec::new() };
+        let mut all = cache.state();
+        all.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
+        all
+    }
+
+    /// Whether what a namespace holds was heard of once.
+    pub(super) fn filled(&self, namespace: &str) -> bool {
+        self.scope(namespace)
+            .is_some_and(|(cache, _)| cache.wait_until_ready().now_or_never().is_some_and(|there| there.is_ok()))
+    }
+
     /// Has an object looked at soon.
     pub fn wake(&self, key: &ObjectKey) {
         if let Some((_, woken)) = self.scope(&key.namespace) {
@@ -97,6 +111,8 @@ pub(super) struct Opener {
     pub index: Arc<Index>,
     /// Told how every watch is.
     pub health: Arc<Health>,
+    /// Told of the schedules that a changed object concerns.
+    pub schedules: UnboundedSender<ObjectKey>,
 }
 
 impl Opener {
@@ -139,6 +155,7 @@ impl Opener {
             let (waker, woken) = unbounded();
             let watching = self.watching::<K>(scope);
             let (index, scope_of_index, gone) = (Arc::clone(&self.index), scope.clone(), gone.clone());
+            let schedules = self.schedules.clone();
             let events = watcher(api(scope), watcher::Config::default())
                 .default_backoff()
                 .modify(|object| strip(object.meta_mut()))
@@ -147,6 +164,8 @@ impl Opener {
                     heard(&watching, event);
                     if let Ok(event) = event {
                         index.heed(scope_of_index.as_deref(), event).iter().for_each(|key| gone(key));
+                        // A closed channel means that the operator is stopping.
+                        let _ = reported(event).map(|schedule| schedules.unbounded_send(schedule));
                     }
                 })
                 .touched_objects()
@@ -213,6 +232,16 @@ pub(super) async fn heed_secrets(
             ctx.secret_changed(key, version.as_deref());
         }
     }
+}
+
+/// The schedule that an event concerns.
+fn reported<K: Linked>(event: &watcher::Event<Guarded<K>>) -> Option<ObjectKey> {
+    let (object, gone) = match event {
+        watcher::Event::Apply(it) | watcher::Event::InitApply(it) => (it, false),
+        watcher::Event::Delete(it) => (it, true),
+        watcher::Event::Init | watcher::Event::InitDone => return None,
+    };
+    object.0.as_ref().ok()?.reports_to(gone)
 }
 
 fn heard<E>(watching: &Watching, event: &Result<watcher::Event<E>, watcher::Error>) {

@@ -7,11 +7,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::{ClusterWorkspace, Connector, Scan, Workspace};
+use super::{ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace};
 
 /// Every CRD of the group, in the order in which they are documented.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [Workspace::crd(), ClusterWorkspace::crd(), Connector::crd(), Scan::crd()].map(finished).into()
+    [Workspace::crd(), ClusterWorkspace::crd(), Connector::crd(), Scan::crd(), ScanSchedule::crd()]
+        .map(finished)
+        .into()
 }
 
 /// `slim.io_connectors.yaml` and the like: the name that generators of CRDs have agreed on.

@@ -7,6 +7,7 @@ mod connector_status;
 mod manifest;
 mod reference;
 mod scan;
+mod scan_schedule;
 mod workspace;
 
 pub use connector::*;
@@ -14,6 +15,7 @@ pub use connector_status::*;
 pub use manifest::{all, file_name, manifest};
 pub use reference::*;
 pub use scan::*;
+pub use scan_schedule::*;
 pub use workspace::*;
 
 /// The API group of every kind.
@@ -32,6 +34,13 @@ pub const ABANDON_ANNOTATION: &str = "slim.io/abandon";
 pub const IDENTITY_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/identity-acknowledged";
 /// Says that somebody updated the provider's credentials at the API by other means; holds the printed digest.
 pub const CREDENTIALS_ACKNOWLEDGED_ANNOTATION: &str = "slim.io/credentials-acknowledged";
+
+/// Any new value on a ScanSchedule asks for a run now.
+pub const RUN_REQUESTED_ANNOTATION: &str = "slim.io/run-requested-at";
+/// The planned time of a Scan that a schedule made, or the value that asked for it.
+pub const SCHEDULED_AT_ANNOTATION: &str = "slim.io/scheduled-at";
+/// The schedule that made a Scan, for selectors. Which Scans are its own, it knows by their owner.
+pub const SCHEDULE_LABEL: &str = "slim.io/schedule";
 
 #[cfg(test)]
 mod tests;

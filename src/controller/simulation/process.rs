@@ -88,6 +88,7 @@ impl Process {
         let caches = Caches {
             connectors: Objects::kept(connectors, to_connectors),
             scans: Objects::kept(scans, unbounded().0),
+            schedules: Objects::kept(store().0, unbounded().0),
             workspaces: Objects::kept(workspaces, to_workspaces),
             cluster_workspaces: Objects::kept(cluster_workspaces, unbounded().0),
         };

@@ -13,11 +13,12 @@ use crate::schema::{Field, fields, one_line, rules};
 const WRITE: &str = "SLIMIO_WRITE_REFERENCE";
 
 /// In the order in which a reader needs them.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "slim.io_clusterworkspaces.yaml",
     "slim.io_workspaces.yaml",
     "slim.io_connectors.yaml",
     "slim.io_scans.yaml",
+    "slim.io_scanschedules.yaml",
 ];
 
 const HEAD: &str = "\
