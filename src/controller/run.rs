@@ -17,9 +17,7 @@ use super::control::control;
 use super::index::{Index, ObjectKey};
 use super::watches::{self, Opener, Scope};
 use super::{Leadership, connector, leadership, scan, schedule, workspace};
-use crate::crd::{
-    ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace, WorkspaceKey, WorkspaceKind,
-};
+use crate::crd::{ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace, WorkspaceKey, WorkspaceKind};
 use crate::telemetry::{self, Health, Metrics};
 
 /// Reconciles of one kind under way at the same time, shared by the scopes. They wait for the API most of the time; its own limits are in the

@@ -83,8 +83,9 @@ where
 
     /// Whether what a namespace holds was heard of once.
     pub(super) fn filled(&self, namespace: &str) -> bool {
-        self.scope(namespace)
-            .is_some_and(|(cache, _)| cache.wait_until_ready().now_or_never().is_some_and(|there| there.is_ok()))
+        self.scope(namespace).is_some_and(|(cache, _)| {
+            cache.wait_until_ready().now_or_never().is_some_and(|there| there.is_ok())
+        })
     }
 
     /// Has an object looked at soon.

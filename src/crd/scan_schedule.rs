@@ -27,7 +27,11 @@ use super::{ConnectorRef, ScanOptions, ScanSpec, ScanType};
     printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeCount"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastScheduleTime"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",

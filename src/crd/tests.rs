@@ -3,5 +3,6 @@
 mod connector;
 mod connector_update;
 mod fixture;
+mod scan_schedule;
 mod schema;
 mod workspace_and_scan;

@@ -11,6 +11,7 @@ mod leaders;
 mod namespaced;
 mod outages;
 mod queue;
+mod schedule;
 mod security;
 mod telemetry;
 mod the_loop;

@@ -26,8 +26,10 @@ kind: Role
 metadata: {{name: held, namespace: {namespace}}}
 rules:
   - {{apiGroups: [slim.io], resources: [workspaces], verbs: [get, list, watch, patch]}}
-  - {{apiGroups: [slim.io], resources: [connectors, scans], verbs: [get, list, watch, patch]}}
-  - {{apiGroups: [slim.io], resources: [workspaces/status, connectors/status, scans/status], verbs: [update]}}
+  - {{apiGroups: [slim.io], resources: [connectors], verbs: [get, list, watch, patch]}}
+  - {{apiGroups: [slim.io], resources: [scans], verbs: [get, list, watch, create, patch, delete]}}
+  - {{apiGroups: [slim.io], resources: [scanschedules], verbs: [get, list, watch]}}
+  - {{apiGroups: [slim.io], resources: [workspaces/status, connectors/status, scans/status, scanschedules/status], verbs: [update]}}
   - {{apiGroups: [''], resources: [secrets], verbs: {secrets}}}
   - {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}
 ---
@@ -111,10 +113,10 @@ async fn an_operator_that_is_held_to_a_namespace_asks_for_nothing_outside_and_ne
     lab.apply(&cluster_wide).await;
     let (_, message) = lab.until_reason("wide", "NotAvailableInNamespacedMode").await;
     assert!(message.contains("held to namespaces"), "{message}");
-    // Both fail at each attempt in the other namespace, and each of the four kinds says so once.
+    // Both fail at each attempt in the other namespace, and each of the five kinds says so once.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let log = operator.log();
-    assert_eq!(log.matches("the watch is interrupted").count(), 4, "{log}");
+    assert_eq!(log.matches("the watch is interrupted").count(), 5, "{log}");
     let metrics = operator.metrics().await.unwrap();
     assert!(metrics.contains("slimio_interrupted_watches{kind=\"Connector\"} 1"), "{metrics}");
     lab.kubectl(&["delete", "connector", "wide"]).await;

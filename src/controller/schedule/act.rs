@@ -9,9 +9,7 @@ use super::observed::{Facts, Outcome, Turn};
 use super::plan::{Doomed, Effect};
 use crate::controller::effects::{self, Subject};
 use crate::controller::{Context, Error, Reason, writes};
-use crate::crd::{
-    SCHEDULE_LABEL, SCHEDULED_AT_ANNOTATION, Scan, ScanRun, ScanSchedule, ScanScheduleStatus,
-};
+use crate::crd::{SCHEDULE_LABEL, SCHEDULED_AT_ANNOTATION, Scan, ScanRun, ScanSchedule, ScanScheduleStatus};
 
 /// Carries out `effect`, and gives the object as it is then.
 ///

@@ -38,7 +38,7 @@ pub(super) fn place(schedule_uid: &str, connector: &str) -> String {
 /// How long after the run's begin that place is reached.
 pub(super) fn offset(place: &str, spread: Duration) -> Duration {
     let share = u64::from_str_radix(place, 16).unwrap_or(0);
-    let seconds = u128::from(spread.as_secs()) * u128::from(share) >> 64;
+    let seconds = (u128::from(spread.as_secs()) * u128::from(share)) >> 64;
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 

@@ -89,7 +89,9 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let timing = Timing::parse(&spec.schedule, spec.time_zone.as_deref());
     let (timing, connectors) = match (timing, &o.connectors) {
         (Ok(timing), Ok(connectors)) => (timing, connectors),
-        (Err(error), _) => return Outlook::stalled(outlook::reason(&error), error.to_string()).settle(o, status),
+        (Err(error), _) => {
+            return Outlook::stalled(outlook::reason(&error), error.to_string()).settle(o, status);
+        }
         (_, Err(error)) => {
             let message = format!("spec.connectorSelector cannot be used: {error}");
             return Outlook::stalled(Reason::InvalidSpec, message).settle(o, status);
@@ -158,13 +160,15 @@ impl Plan {
 /// The status, with what the Scans, the clock and the spec say by now.
 fn brought_up_to_date(o: &Observed) -> ScanScheduleStatus {
     let mut status = o.status.clone();
-    let mut active = o.scans.iter().filter(|scan| scan.active()).map(|scan| scan.name.clone()).collect::<Vec<_>>();
+    let mut active =
+        o.scans.iter().filter(|scan| scan.active()).map(|scan| scan.name.clone()).collect::<Vec<_>>();
     active.sort();
     status.active_count = Some(i32::try_from(active.len()).unwrap_or(i32::MAX));
     active.truncate(NAMED);
     status.active = active;
     let completed = o.scans.iter().filter(|scan| scan.phase == ScanPhase::Completed);
-    status.last_successful_time = completed.filter_map(|scan| scan.ended).chain(status.last_successful_time).max();
+    status.last_successful_time =
+        completed.filter_map(|scan| scan.ended).chain(status.last_successful_time).max();
     let schedule = format!("{} {}", o.spec.schedule, o.spec.time_zone.as_deref().unwrap_or("UTC"));
     let now = whole_seconds(o.now);
     match (status.handled_until, &status.schedule) {

@@ -19,9 +19,7 @@ pub(super) enum TimingError {
     #[error("spec.schedule {0:?} is not a cron schedule: {1}")]
     Pattern(String, String),
     /// No such zone.
-    #[error(
-        "spec.timeZone {0:?} is not a name of the IANA time zone database that this operator has ({1})"
-    )]
+    #[error("spec.timeZone {0:?} is not a name of the IANA time zone database that this operator has ({1})")]
     Zone(String, &'static str),
     /// No day fits.
     #[error("spec.schedule {0:?} never comes due: no day of the calendar fits it")]
@@ -68,7 +66,8 @@ impl Timing {
         }
         let cron = parser.parse(pattern).map_err(|error| refused(error.to_string()))?;
         let fields = &cron.pattern;
-        if fields.days.has_modifiers() || fields.days_of_week.has_modifiers() || fields.matches_dom_and_dow() {
+        if fields.days.has_modifiers() || fields.days_of_week.has_modifiers() || fields.matches_dom_and_dow()
+        {
             return Err(refused("L, W, # and + are not part of it".to_owned()));
         }
         let zone = zone.unwrap_or("UTC");

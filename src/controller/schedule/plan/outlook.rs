@@ -90,7 +90,10 @@ pub(super) fn standing(o: &Observed, status: &ScanScheduleStatus, connectors: &[
         let (reason, message) = match &o.spec.connector_ref {
             Some(connector) => (
                 Reason::ConnectorNotFound,
-                format!("Connector {namespace}/{} is not there: create it, or name another one", connector.name),
+                format!(
+                    "Connector {namespace}/{} is not there: create it, or name another one",
+                    connector.name
+                ),
             ),
             None => (
                 Reason::NoConnectorMatches,
@@ -105,7 +108,9 @@ pub(super) fn standing(o: &Observed, status: &ScanScheduleStatus, connectors: &[
     }
     let zone = o.spec.time_zone.as_deref().unwrap_or("UTC");
     match status.next_schedule_time {
-        Some(next) => Outlook::scheduled(format!("the next run is planned for {next} ({} in {zone})", o.spec.schedule)),
+        Some(next) => {
+            Outlook::scheduled(format!("the next run is planned for {next} ({} in {zone})", o.spec.schedule))
+        }
         None => Outlook::scheduled(format!("no run is to come ({} in {zone})", o.spec.schedule)),
     }
 }

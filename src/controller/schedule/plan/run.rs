@@ -1,4 +1,5 @@
-//! Runs: which is due, whose turn it is within it, and what is missed. One run at a time: one that begins ends the former.
+//! Runs: which is due, whose turn it is within it, and what is missed. One run at a time: one that begins ends the former, but
+//! for one on request, which comes to its end.
 
 use std::time::Duration;
 
@@ -35,7 +36,11 @@ pub(super) fn due(o: &Observed, timing: &Timing, status: &ScanScheduleStatus, co
         new.last_handled_run_request = Some(request.clone());
         return Due::Recorded(Box::new(new), None);
     }
-    let (false, Some(handled)) = (o.spec.suspend, status.handled_until) else { return Due::Nothing };
+    // A request was heard, and is not dropped; its run is over before long.
+    let requested = status.run.as_ref().is_some_and(|run| !run.finished && run.request.is_some());
+    let (false, Some(handled)) = (o.spec.suspend || requested, status.handled_until) else {
+        return Due::Nothing;
+    };
     let Some(time) = timing.latest(handled, o.now) else { return Due::Nothing };
     let count = timing.count(handled, time);
     // Those that were missed since the last run was begun.
@@ -46,7 +51,9 @@ pub(super) fn due(o: &Observed, timing: &Timing, status: &ScanScheduleStatus, co
     if deadline.is_some_and(|deadline| o.now > later(time, deadline)) {
         new.missed_runs = Some(before.saturating_add(number(count)));
         let seconds = o.spec.starting_deadline_seconds.unwrap_or(0);
-        let note = format!("the run planned for {time} could not begin within spec.startingDeadlineSeconds ({seconds})");
+        let note = format!(
+            "the run planned for {time} could not begin within spec.startingDeadlineSeconds ({seconds})"
+        );
         return Due::Recorded(Box::new(new), Some(missed(count, note)));
     }
     if connectors.is_empty() {
@@ -96,7 +103,8 @@ pub(super) fn window(
         return None;
     }
     let spread = o.spec.spread.as_deref().and_then(duration::parse).unwrap_or_default();
-    let until_next = timing.next(run.time).and_then(|next| Duration::try_from(next.duration_since(run.time)).ok());
+    let until_next =
+        timing.next(run.time).and_then(|next| Duration::try_from(next.duration_since(run.time)).ok());
     let spread = until_next.map_or(spread, |most| most.min(spread));
     let mut places = connectors
         .iter()

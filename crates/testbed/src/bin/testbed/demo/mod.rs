@@ -27,6 +27,9 @@ const REFRESH: Duration = Duration::from_millis(200);
 const NAMESPACE: &str = "demo";
 const CONNECTOR: &str = "customer-exports";
 const SCAN: &str = "first-look";
+const SCHEDULE: &str = "nightly";
+/// How long a run of it may take.
+const SCHEDULE_LIMIT: &str = "60s";
 
 /// Why the demo did not get to its end.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,7 @@ async fn perform(stage: &Stage, once: bool) -> Result<(), Failure> {
     show(stage, &["get", "connectors,scans", "-n", NAMESPACE]).await?;
     conditions(stage).await?;
     comparison(stage).await?;
+    scheduled(stage).await?;
     if once {
         return delete(stage).await;
     }
@@ -228,6 +232,17 @@ async fn comparison(stage: &Stage) -> Result<(), Failure> {
 }
 
 /// Deletes the connector as a person would, and asks the API itself whether it is gone.
+/// Has the schedule run now, and shows what it made.
+async fn scheduled(stage: &Stage) -> Result<(), Failure> {
+    println!("\nA schedule, asked to run now:\n");
+    let request = "slim.io/run-requested-at=now";
+    show(stage, &["annotate", "scanschedule", SCHEDULE, "-n", NAMESPACE, request]).await?;
+    let (done, timeout) =
+        ("--for=jsonpath={.status.lastSuccessfulTime}", format!("--timeout={SCHEDULE_LIMIT}"));
+    show(stage, &["wait", done, "scanschedule", SCHEDULE, "-n", NAMESPACE, &timeout]).await?;
+    show(stage, &["get", "scanschedules,scans", "-n", NAMESPACE]).await
+}
+
 async fn delete(stage: &Stage) -> Result<(), Failure> {
     let before = stage.connectors_at_the_api().await?;
     println!("\nAt the API before the deletion: {}", before.join(", "));
@@ -254,7 +269,7 @@ fn what_next(stage: &Stage) {
     );
     println!("\nIt stays up until Ctrl-C. In another terminal:\n");
     for (what, command) in [
-        ("what is there", format!("get connectors,scans -n {NAMESPACE} -o wide")),
+        ("what is there", format!("get connectors,scans,scanschedules -n {NAMESPACE} -o wide")),
         ("why one connector fails", format!("describe connector misspelt-bucket -n {NAMESPACE}")),
         ("all about one", format!("get connector {CONNECTOR} -n {NAMESPACE} -o yaml")),
         ("delete one, here and at the API", format!("delete connector {CONNECTOR} -n {NAMESPACE}")),
