@@ -113,8 +113,8 @@ fn rules_have_messages_in_one_line_and_read_only_what_is_bounded() {
 /// What a rule reads: each `self.a.b` and `oldSelf.a.b`, without the first word.
 fn paths(rule: &str) -> Vec<Vec<String>> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    // Neither what stands in quotes nor what is only asked for its presence is read.
-    let mut outside = rule.split('\'').step_by(2).collect::<Vec<_>>().join(" ");
+    // Neither what stands in quotes nor what is only asked for its presence, or for that of a key, is read.
+    let mut outside = rule.split('\'').step_by(2).collect::<Vec<_>>().join(" ").replace(" in self)", ")");
     while let Some(asked) = outside.find("has(") {
         let end = outside[asked..].find(')').map_or(outside.len(), |end| asked + end + 1);
         outside.replace_range(asked..end, " ");
@@ -178,5 +178,6 @@ fn the_check_for_bounds_finds_what_is_not_bounded() {
     };
     assert!(caught("self.open == 'x'") && caught("self.open.matches('x')") && caught("self == oldSelf"));
     assert!(caught("self.list.all(t, t.matches('x'))"));
+    assert!(!caught("!('key' in self)") && caught("!('key' in self) && self.open == 'x'"));
     assert!(!caught("self.closed == 'self.open'") && !caught("self.list.size() == 0 && has(self.open)"));
 }
