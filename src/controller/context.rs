@@ -37,6 +37,10 @@ const PROGRESS: [Reason; 8] = [
     Reason::WorkspaceNotReady,
 ];
 
+/// The recorder keeps each event for minutes, to count repeats, and walks through all of them for each new one. After so many it
+/// is begun anew: a repeat is then an event of its own, and a burst of thousands costs neither memory nor time.
+const EVENTS_KEPT: usize = 200;
+
 /// An object that may be malformed: one that is does not stop the others from being listed.
 pub type Guarded<K> = DeserializeGuard<K>;
 
@@ -96,7 +100,7 @@ pub struct Context {
     pub in_process: Option<Arc<dyn connectors_api::client::InProcess>>,
     /// What Connectors were last seen to send.
     pub digests: Digests,
-    recorder: Recorder,
+    recorder: Mutex<(Recorder, usize)>,
 }
 
 /// The watched objects, and the ways to wake them.
@@ -123,7 +127,7 @@ impl Context {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let recorder = Recorder::new(client.clone(), crate::FIELD_MANAGER.into());
+        let recorder = Mutex::new((recorder(&client), 0));
         Self {
             digests: Digests::new(settings.watch_secrets),
             client,
@@ -180,6 +184,15 @@ impl Context {
         }
     }
 
+    fn recorder(&self) -> Recorder {
+        let mut current = self.recorder.lock();
+        if current.1 == EVENTS_KEPT {
+            *current = (recorder(&self.client), 0);
+        }
+        current.1 += 1;
+        current.0.clone()
+    }
+
     /// Says something in an event. Never fails a reconcile: an event that is refused is logged.
     pub async fn say(
         &self,
@@ -196,7 +209,8 @@ impl Context {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        let recorder = self.recorder();
+        if let Err(error) = recorder.publish(&event, about).await {
             tracing::warn!(%error, reason = reason.as_str(), "cannot publish an event");
         }
     }
@@ -257,6 +271,10 @@ impl Context {
             self.caches.cluster_workspaces.wake(&key);
         }
     }
+}
+
+fn recorder(client: &Client) -> Recorder {
+    Recorder::new(client.clone(), crate::FIELD_MANAGER.into())
 }
 
 /// Which object a workspace is, and whether it is of the namespaced kind.

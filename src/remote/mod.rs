@@ -41,6 +41,8 @@ pub struct Remote {
     metrics: Arc<Metrics>,
     /// Held while a list is read, so that callers who ask meanwhile share the next one.
     listing: tokio::sync::Mutex<Option<Listing>>,
+    /// Who asks for a list, or reads one. A list is kept no longer than somebody may share it: ten thousand items are large.
+    waiting: AtomicUsize,
     /// Requests that the last complete list took.
     pages: AtomicUsize,
 }
@@ -56,6 +58,26 @@ pub struct Listing {
     pub changed: Vec<ConnectorId>,
     /// Whether it is too short to be believed.
     pub alarm: Option<Alarm>,
+}
+
+/// One of those who ask for a list, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+
+    fn others(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Remote {
@@ -75,6 +97,7 @@ impl Remote {
             credential,
             metrics,
             listing: tokio::sync::Mutex::new(None),
+            waiting: AtomicUsize::new(0),
             pages: AtomicUsize::new(0),
         }
     }
@@ -120,9 +143,13 @@ impl Remote {
 
     async fn list(&self, asker: &Asker, purpose: Purpose) -> Result<Listing, Fault> {
         let asked = Instant::now();
+        let waiting = Waiting::join(&self.waiting);
         let mut last = self.listing.lock().await;
-        if let Some(listing) = last.as_ref().filter(|listing| listing.begun >= asked) {
-            return Ok(listing.clone());
+        let shared = last.as_ref().filter(|listing| listing.begun >= asked).cloned();
+        // Whoever asks from now on wants a newer one.
+        *last = shared.clone().filter(|_| waiting.others());
+        if let Some(listing) = shared {
+            return Ok(listing);
         }
         let begun = Instant::now();
         let mut items = Vec::new();
@@ -142,7 +169,7 @@ impl Remote {
         let changes = self.seen.apply_list(begun, &items);
         self.pages.store(pages.count(), Ordering::Relaxed);
         let listing = Listing { begun, items: items.into(), changed: changes.ids, alarm: changes.alarm };
-        *last = Some(listing.clone());
+        *last = Some(listing.clone()).filter(|_| waiting.others());
         Ok(listing)
     }
 
