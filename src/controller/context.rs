@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::bulkhead::Bulkhead;
 use super::claims::ClaimWriter;
 use super::index::{Index, Link, ObjectKey};
+use super::looks::Looks;
 use super::registry::Registry;
 use super::secret::Digests;
 use super::watches::{Objects, Scope};
@@ -93,6 +94,8 @@ pub struct Context {
     pub connector_seats: Bulkhead,
     /// Seats of the Scans' reconciles, by credential.
     pub scan_seats: Bulkhead,
+    /// Looks before creates, by credential.
+    pub looks: Looks,
     /// Ids that this process put down and that the caches may not show yet.
     pub owned: Mutex<HashMap<String, String>>,
     /// Takes the requests to every API instead of the network.
@@ -142,6 +145,7 @@ impl Context {
             claim_writers: Mutex::default(),
             connector_seats: Bulkhead::default(),
             scan_seats: Bulkhead::default(),
+            looks: Looks::default(),
             owned: Mutex::default(),
             #[cfg(test)]
             in_process: None,

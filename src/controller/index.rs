@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::api::ObjectMeta;
@@ -13,7 +14,7 @@ use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
 use super::conditions::READY;
-use super::{Guarded, Reason};
+use super::{Guarded, Reason, turns};
 use crate::crd::{ClusterWorkspace, Connector, Scan, ScanSchedule, SecretKeyRef, Workspace, WorkspaceKey};
 use crate::telemetry::Metrics;
 
@@ -53,6 +54,17 @@ pub enum Link {
     Scanned(String),
     /// A ScanSchedule: of Scans that it made.
     Schedule(ObjectKey),
+    /// A workspace: of Connectors that wish to be created in it.
+    Unmade(WorkspaceKey),
+    /// A workspace: of Connectors that were told when their turn to be created comes.
+    Told(WorkspaceKey),
+}
+
+impl Link {
+    /// Whether it is only about what happens next.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Unmade(_) | Self::Told(_))
+    }
 }
 
 /// An object that refers to others.
@@ -101,6 +113,7 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Entry {
     uid: Arc<str>,
+    created: Timestamp,
     links: Vec<Arc<Link>>,
     /// The reason of its `Ready`.
     reason: &'static str,
@@ -172,6 +185,22 @@ impl Index {
         K::table(self).read().by_link.get(link).into_iter().flatten().cloned().collect()
     }
 
+    /// The same, with when each was made, and its UID.
+    pub(super) fn ages<K: Linked>(&self, link: &Link) -> Vec<(Arc<ObjectKey>, Timestamp, Arc<str>)> {
+        let table = K::table(self).read();
+        let keys = table.by_link.get(link).into_iter().flatten();
+        keys.filter_map(|key| {
+            let Entry { created, uid, .. } = table.objects.get(key)?;
+            Some((Arc::clone(key), *created, Arc::clone(uid)))
+        })
+        .collect()
+    }
+
+    /// How many objects of a kind refer to `link`.
+    pub(super) fn count_of<K: Linked>(&self, link: &Link) -> usize {
+        K::table(self).read().by_link.get(link).map_or(0, HashSet::len)
+    }
+
     /// Whether any object of a kind refers to `link`.
     pub(super) fn refers<K: Linked>(&self, link: &Link) -> bool {
         K::table(self).read().by_link.contains_key(link)
@@ -200,7 +229,10 @@ impl Table {
         let links = match &object.0 {
             Ok(sound) => sound.links().into_iter().map(|link| self.interned(link)).collect(),
             // What cannot be read still has what it had.
-            Err(_) => old.as_ref().map(|old| old.links.clone()).unwrap_or_default(),
+            Err(_) => {
+                let had = old.iter().flat_map(|old| &old.links);
+                had.filter(|link| !link.is_passing()).cloned().collect::<Vec<_>>()
+            }
         };
         for link in &links {
             self.by_link.entry(Arc::clone(link)).or_default().insert(Arc::clone(&key));
@@ -217,7 +249,8 @@ impl Table {
         self.recount(reason, 1);
         let uid: Arc<str> = object.meta().uid.as_deref().unwrap_or_default().into();
         self.uids.insert(Arc::clone(&uid));
-        self.objects.insert(Arc::clone(&key), Entry { uid, links, reason });
+        let created = object.meta().creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+        self.objects.insert(Arc::clone(&key), Entry { uid, created, links, reason });
         key
     }
 
@@ -274,8 +307,13 @@ impl Linked for Connector {
 
     fn links(&self) -> Vec<Link> {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
-        let mut links = vec![Link::Workspace(self.spec.workspace_ref.key(&namespace))];
+        let workspace = self.spec.workspace_ref.key(&namespace);
+        let mut links = vec![Link::Workspace(workspace.clone())];
+        if turns::wishes_to_be_created(self) {
+            links.push(Link::Unmade(workspace.clone()));
+        }
         if let Some(status) = &self.status {
+            links.extend(status.next_create_time.map(|_| Link::Told(workspace)));
             links.extend(status.connector_id.iter().cloned().map(Link::Remote));
             let replaced = status.replacement.iter().flat_map(|it| [Some(&it.old_id), it.new_id.as_ref()]);
             links.extend(replaced.flatten().cloned().map(Link::Remote));

@@ -13,6 +13,7 @@ mod index;
 mod kept;
 mod leadership;
 mod ledger;
+mod looks;
 mod reason;
 mod registry;
 mod run;

@@ -3,7 +3,6 @@
 //! leader changes it; what is kept here is only who does not come when it is called.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,8 +11,8 @@ use tokio::time::Instant;
 use super::conditions::{READY, find};
 use super::ledger::Slots;
 use super::workspace::AnyWorkspace;
-use super::{Context, Link, ObjectKey, Reason};
-use crate::crd::{Claim, ClaimKind, Connector, ManagementPolicy, WorkspaceId};
+use super::{Context, Link, Reason};
+use crate::crd::{Claim, ClaimKind, Connector, ManagementPolicy, WorkspaceId, WorkspaceKey};
 
 /// How long the others leave a free create to the one whose turn it is.
 const TURN: Duration = Duration::from_mins(2);
@@ -49,6 +48,12 @@ impl Turns {
     /// Whether nobody waits, and nobody is called.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.due.is_empty()
+    }
+
+    /// There are creates enough for everybody.
+    pub(super) fn all_may(&mut self) {
+        self.waiting.clear();
+        self.due.clear();
     }
 
     /// That object took its turn.
@@ -107,34 +112,35 @@ fn in_turns(mut wishes: Vec<Wish>) -> Vec<Wish> {
     placed.into_iter().map(|(_, wish)| wish).collect()
 }
 
-/// The objects that are to be created in a workspace, as the caches have them, without those that have a create under way.
+/// The objects that are to be created in a workspace, as the index has them, without those that have a create under way.
 pub(super) fn wishes(keeper: &AnyWorkspace, claims: &[Claim], ctx: &Context) -> Vec<Wish> {
-    let mut served = ctx.owned.lock().values().cloned().collect::<HashSet<_>>();
-    let creates = claims.iter().filter(|claim| claim.kind == ClaimKind::Connector);
-    served.extend(creates.map(|claim| claim.uid.clone()));
-    let connectors = connectors(keeper, ctx);
-    let waiting = connectors.iter().filter_map(|key| {
-        let connector = ctx.caches.connectors.get(key)?;
-        let connector = connector.0.as_ref().ok().filter(|it| wishes_to_be_created(it))?;
-        Some(Wish {
-            namespace: connector.metadata.namespace.clone()?,
-            created: connector.metadata.creation_timestamp.as_ref()?.0,
-            uid: connector.metadata.uid.clone()?,
-        })
-    });
-    waiting.filter(|wish| !served.contains(&wish.uid)).collect()
+    let waiting = served_by(keeper).flat_map(|key| ctx.index.ages::<Connector>(&Link::Unmade(key)));
+    let mut wishes = waiting
+        .map(|(key, created, uid)| Wish { namespace: key.namespace.clone(), created, uid: uid.to_string() })
+        .collect::<Vec<_>>();
+    if !wishes.is_empty() {
+        let put_down = ctx.owned.lock();
+        let creates = claims.iter().filter(|claim| claim.kind == ClaimKind::Connector);
+        let served = put_down.values().chain(creates.map(|claim| &claim.uid)).collect::<HashSet<_>>();
+        wishes.retain(|wish| !served.contains(&wish.uid));
+    }
+    wishes
 }
 
-/// The connectors whose creates are kept by a workspace: its own, and those of its members.
-fn connectors(keeper: &AnyWorkspace, ctx: &Context) -> Vec<Arc<ObjectKey>> {
+/// The most objects that may be to be created in a workspace.
+pub(super) fn most(keeper: &AnyWorkspace, ctx: &Context) -> usize {
+    served_by(keeper).map(|key| ctx.index.count_of::<Connector>(&Link::Unmade(key))).sum()
+}
+
+/// The workspaces whose creates are kept by one: its own, and those of its members.
+fn served_by(keeper: &AnyWorkspace) -> impl Iterator<Item = WorkspaceKey> {
     let members = keeper.record().into_iter().flat_map(|status| status.members.iter().map(WorkspaceId::key));
-    let keys = std::iter::once(keeper.key()).chain(members);
-    keys.flat_map(|key| ctx.index.referring::<Connector>(&Link::Workspace(key))).collect()
+    std::iter::once(keeper.key()).chain(members)
 }
 
 /// Wakes those whose turn has come, and those that were told another time than theirs.
 pub(super) fn wake(keeper: &AnyWorkspace, turns: &Turns, ctx: &Context) {
-    for key in connectors(keeper, ctx) {
+    for key in served_by(keeper).flat_map(|key| ctx.index.referring::<Connector>(&Link::Told(key))) {
         let Some(connector) = ctx.caches.connectors.get(&key) else { continue };
         let Ok(connector) = &connector.0 else { continue };
         let told = connector.status.as_ref().and_then(|status| status.next_create_time);
@@ -161,7 +167,7 @@ const WAITING: [Reason; 9] = [
 
 /// Whether nothing of its own keeps an object from being created, as far as its status says. Whoever is held by something waits
 /// without a turn, and has the old one back when that is over.
-fn wishes_to_be_created(connector: &Connector) -> bool {
+pub(super) fn wishes_to_be_created(connector: &Connector) -> bool {
     let spec = &connector.spec;
     let status = connector.status.as_ref();
     let managed = spec.management_policy == ManagementPolicy::Manage && spec.connector_id.is_none();

@@ -5,6 +5,8 @@ mod budget;
 mod caller;
 mod circuit;
 mod fault;
+mod item;
+mod listing;
 mod observations;
 mod permit;
 mod purpose;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use connectors_api::Client;
 use connectors_api::client::{ListLimits, ListQuery};
-use connectors_api::wire::{ConnectorId, ConnectorItem};
+use connectors_api::wire::ConnectorId;
 use tokio::time::Instant;
 
 use crate::telemetry::Metrics;
@@ -24,6 +26,8 @@ pub use budget::{Budget, Full, Gauges, Reservation};
 pub use caller::{Caller, Ticket};
 pub use circuit::Circuits;
 pub use fault::{Fault, FaultKind};
+pub use item::Item;
+pub use listing::Listing;
 pub use observations::{Alarm, Changes, Observation, Observations, Sight};
 pub use permit::PermittedEndpoints;
 pub use purpose::{Asker, Meter, Purpose, Standing};
@@ -41,23 +45,10 @@ pub struct Remote {
     metrics: Arc<Metrics>,
     /// Held while a list is read, so that callers who ask meanwhile share the next one.
     listing: tokio::sync::Mutex<Option<Listing>>,
-    /// Who asks for a list, or reads one. A list is kept no longer than somebody may share it: ten thousand items are large.
+    /// Who asks for a list, or reads one. A list is kept no longer than somebody may share it.
     waiting: AtomicUsize,
     /// Requests that the last complete list took.
     pages: AtomicUsize,
-}
-
-/// A complete list, shared by those who asked before it was begun.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// Begin, on the monotonic clock.
-    pub begun: Instant,
-    /// The connectors.
-    pub items: Arc<Vec<ConnectorItem>>,
-    /// The connectors that look different from before.
-    pub changed: Vec<ConnectorId>,
-    /// Whether it is too short to be believed.
-    pub alarm: Option<Alarm>,
 }
 
 /// One of those who ask for a list, until it is dropped.
@@ -159,16 +150,17 @@ impl Remote {
             let ticket = self.ticket("list", asker, purpose, patience).await?;
             let page = pages.next().await;
             let counters = pages.rate_limit();
-            items.extend(self.answered(ticket, page.map(|page| (page, counters)))?.unwrap_or_default());
+            let page = self.answered(ticket, page.map(|page| (page, counters)))?.unwrap_or_default();
+            items.extend(page.into_iter().map(Item::from));
         }
         if let Some(why) = pages.incomplete() {
             // Nothing may be concluded from what it lacks, so it is no list at all.
             let message = format!("the list of connectors is not complete: {why}");
             return Err(Fault { kind: FaultKind::NoAnswer, message, retry_after: None });
         }
-        let changes = self.seen.apply_list(begun, &items);
+        let (items, changes) = self.seen.apply_list(begun, items);
         self.pages.store(pages.count(), Ordering::Relaxed);
-        let listing = Listing { begun, items: items.into(), changed: changes.ids, alarm: changes.alarm };
+        let listing = Listing::new(begun, items, changes.ids, changes.alarm);
         *last = Some(listing.clone()).filter(|_| waiting.others());
         Ok(listing)
     }

@@ -4,12 +4,15 @@
 //! Memory: one entry a connector of the API workspace, about half a kilobyte with its config.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use connectors_api::wire::{ConnectorDetail, ConnectorId, ConnectorItem, ConnectorState, Provider};
+use connectors_api::wire::{ConnectorDetail, ConnectorId, ConnectorState, Provider};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+
+use super::Item;
 
 /// A list shorter than this share of what was there before is an alarm: nothing is concluded from what it lacks.
 const ALARM_SHARE: usize = 2;
@@ -41,15 +44,18 @@ pub struct Observation {
 }
 
 impl Observation {
-    fn differs(&self, other: &Self) -> bool {
-        let Self { name, provider, config, state, risk_score, findings_count, last_scan, read_at: _ } = self;
-        *name != other.name
-            || *provider != other.provider
-            || *config != other.config
-            || *state != other.state
-            || *risk_score != other.risk_score
-            || *findings_count != other.findings_count
-            || *last_scan != other.last_scan
+    /// What was seen when `item` was read at that time.
+    pub(crate) fn of(item: &Item, read_at: Instant) -> Self {
+        Self {
+            name: item.name.to_string(),
+            provider: item.provider.clone(),
+            config: item.config(),
+            state: item.state.clone(),
+            risk_score: item.risk_score,
+            findings_count: item.findings_count,
+            last_scan: item.last_scan,
+            read_at,
+        }
     }
 }
 
@@ -90,7 +96,8 @@ pub struct Observations {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<ConnectorId, Observation>,
+    /// With the begin of the request that showed it.
+    seen: HashMap<ConnectorId, (Arc<Item>, Instant)>,
     missing: HashSet<ConnectorId>,
     /// What was there before this process looked.
     expected: HashSet<ConnectorId>,
@@ -129,45 +136,41 @@ impl Observations {
     pub fn get(&self, id: &ConnectorId) -> Sight {
         let inner = self.inner.lock();
         match inner.seen.get(id) {
-            Some(observation) => Sight::Seen(observation.clone()),
+            Some((item, read_at)) => Sight::Seen(Observation::of(item, *read_at)),
             None if inner.missing.contains(id) => Sight::Missing,
             None => Sight::Unread,
         }
     }
 
-    /// Takes over a complete list that was begun at `begun`.
-    pub fn apply_list(&self, begun: Instant, items: &[ConnectorItem]) -> Changes {
+    /// Takes over a complete list that was begun at `begun`, and gives it back with what it has in common with what was seen
+    /// before shared with that.
+    pub fn apply_list(&self, begun: Instant, items: Vec<Item>) -> (Vec<Arc<Item>>, Changes) {
         let mut inner = self.inner.lock();
         let before = inner.seen.len().max(inner.expected.len());
         let mut ids = Vec::new();
-        let mut listed = HashSet::with_capacity(items.len());
-        for item in items {
-            listed.insert(&item.id);
+        let mut items = items.into_iter().map(Arc::new).collect::<Vec<_>>();
+        for item in &mut items {
             inner.missing.remove(&item.id);
-            let new = Observation {
-                name: item.name.clone(),
-                provider: item.provider.clone(),
-                config: item.config.clone(),
-                state: item.status.clone(),
-                risk_score: item.risk_score,
-                findings_count: Some(item.findings_count),
-                last_scan: item.last_scan,
-                read_at: begun,
-            };
             match inner.seen.get_mut(&item.id) {
-                Some(old) if old.read_at > begun => {}
-                Some(old) => {
-                    if old.differs(&new) {
+                Some((_, read_at)) if *read_at > begun => {}
+                Some((old, read_at)) => {
+                    if item.differs(old) {
                         ids.push(item.id.clone());
                     }
-                    *old = new;
+                    if *item == *old {
+                        *item = Arc::clone(old);
+                    } else {
+                        *old = Arc::clone(item);
+                    }
+                    *read_at = begun;
                 }
                 None => {
                     ids.push(item.id.clone());
-                    inner.seen.insert(item.id.clone(), new);
+                    inner.seen.insert(item.id.clone(), (Arc::clone(item), begun));
                 }
             }
         }
+        let listed = items.iter().map(|item| &item.id).collect::<HashSet<_>>();
         let short = before > ALARM_FLOOR && items.len() < before / ALARM_SHARE;
         let alarm = (short && inner.absent < ALARM_SAMPLE).then_some(Alarm { before, now: items.len() });
         if alarm.is_some() {
@@ -183,7 +186,7 @@ impl Observations {
             let gone = inner
                 .seen
                 .iter()
-                .filter(|(id, observation)| observation.read_at <= begun && !listed.contains(id))
+                .filter(|(id, (_, read_at))| *read_at <= begun && !listed.contains(id))
                 .map(|(id, _)| id.clone())
                 .collect::<Vec<_>>();
             for id in gone {
@@ -192,7 +195,8 @@ impl Observations {
                 ids.push(id);
             }
         }
-        Changes { ids, alarm }
+        drop(listed);
+        (items, Changes { ids, alarm })
     }
 
     /// Takes over a read of one connector that was begun at `begun`.
@@ -203,23 +207,11 @@ impl Observations {
             inner.absent = 0;
         }
         let before = inner.seen.get(&detail.id);
-        if before.is_some_and(|old| old.read_at > begun) {
+        if before.is_some_and(|(_, read_at)| *read_at > begun) {
             return;
         }
-        // A connector without history has no findings; what it has otherwise, only a list tells.
-        let findings_count =
-            if detail.scan_history.is_empty() { Some(0) } else { before.and_then(|old| old.findings_count) };
-        let observation = Observation {
-            name: detail.name.clone(),
-            provider: detail.provider.clone(),
-            config: detail.config.clone(),
-            state: detail.status.clone(),
-            risk_score: detail.risk_score,
-            findings_count,
-            last_scan: before.and_then(|old| old.last_scan),
-            read_at: begun,
-        };
-        inner.seen.insert(detail.id.clone(), observation);
+        let item = Item::read(detail, before.map(|(item, _)| item.as_ref()));
+        inner.seen.insert(detail.id.clone(), (Arc::new(item), begun));
     }
 
     /// Forgets a connector that is confirmed gone.
@@ -234,10 +226,12 @@ impl Observations {
 mod tests {
     use std::time::Duration;
 
+    use connectors_api::wire::ConnectorItem;
+
     use super::*;
 
-    fn item(id: &str, state: ConnectorState) -> ConnectorItem {
-        ConnectorItem {
+    fn item(id: &str, state: ConnectorState) -> Item {
+        Item::from(ConnectorItem {
             id: ConnectorId::parse(id).unwrap(),
             name: "n".to_owned(),
             provider: Provider::Aws,
@@ -247,7 +241,7 @@ mod tests {
             findings_count: 0,
             risk_score: None,
             created_at: None,
-        }
+        })
     }
 
     fn id(text: &str) -> ConnectorId {
@@ -273,12 +267,14 @@ mod tests {
         let observations = Observations::default();
         let start = Instant::now();
         assert_eq!(
-            observations.apply_list(start, &[item("conn-1", ConnectorState::Active)]).ids,
+            observations.apply_list(start, vec![item("conn-1", ConnectorState::Active)]).1.ids,
             [id("conn-1")]
         );
         let later = start + Duration::from_secs(60);
-        assert!(observations.apply_list(later, &[item("conn-1", ConnectorState::Active)]).ids.is_empty());
-        let changed = observations.apply_list(later, &[item("conn-1", ConnectorState::Error)]);
+        assert!(
+            observations.apply_list(later, vec![item("conn-1", ConnectorState::Active)]).1.ids.is_empty()
+        );
+        let changed = observations.apply_list(later, vec![item("conn-1", ConnectorState::Error)]).1;
         assert_eq!(changed.ids, [id("conn-1")]);
     }
 
@@ -287,10 +283,10 @@ mod tests {
         let observations = Observations::default();
         let start = Instant::now();
         observations.apply_read(start + Duration::from_secs(1), &detail("conn-1", ConnectorState::Active));
-        observations.apply_list(start, &[item("conn-1", ConnectorState::PendingTest)]);
+        observations.apply_list(start, vec![item("conn-1", ConnectorState::PendingTest)]);
         let Sight::Seen(seen) = observations.get(&id("conn-1")) else { panic!("it was read") };
         assert_eq!(seen.state, ConnectorState::Active);
-        observations.apply_list(start, &[]);
+        observations.apply_list(start, Vec::new());
         assert!(
             matches!(observations.get(&id("conn-1")), Sight::Seen(_)),
             "the list was begun before it was there"
@@ -301,11 +297,11 @@ mod tests {
     fn a_connector_that_a_later_list_lacks_is_missing_and_may_come_back() {
         let observations = Observations::default();
         let start = Instant::now();
-        observations.apply_list(start, &[item("conn-1", ConnectorState::Active)]);
-        let changes = observations.apply_list(start + Duration::from_secs(1), &[]);
+        observations.apply_list(start, vec![item("conn-1", ConnectorState::Active)]);
+        let changes = observations.apply_list(start + Duration::from_secs(1), Vec::new()).1;
         assert_eq!((changes.ids, changes.alarm), (vec![id("conn-1")], None));
         assert_eq!(observations.get(&id("conn-1")), Sight::Missing);
-        observations.apply_list(start + Duration::from_secs(2), &[item("conn-1", ConnectorState::Active)]);
+        observations.apply_list(start + Duration::from_secs(2), vec![item("conn-1", ConnectorState::Active)]);
         assert!(matches!(observations.get(&id("conn-1")), Sight::Seen(_)));
         assert_eq!(observations.get(&id("conn-2")), Sight::Unread);
     }
@@ -315,8 +311,8 @@ mod tests {
         let observations = Observations::default();
         let start = Instant::now();
         let many = (0..10).map(|n| item(&format!("conn-{n}"), ConnectorState::Active)).collect::<Vec<_>>();
-        observations.apply_list(start, &many);
-        let changes = observations.apply_list(start + Duration::from_secs(1), &[]);
+        observations.apply_list(start, many);
+        let changes = observations.apply_list(start + Duration::from_secs(1), Vec::new()).1;
         assert_eq!(changes.alarm, Some(Alarm { before: 10, now: 0 }));
         assert!(changes.ids.is_empty());
         assert!(matches!(observations.get(&id("conn-3")), Sight::Seen(_)));

@@ -6,11 +6,13 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::{Pass, Seen, asker};
+use super::observed::Observed;
 use super::plan::{Effect, Note};
 use super::survey;
 use crate::controller::effects::{self, Subject};
 use crate::controller::ledger::Denied;
-use crate::controller::{Context, Error, Reason};
+use crate::controller::looks::Looker;
+use crate::controller::{Context, Error, ObjectKey, Reason};
 use crate::controller::{claims, writes};
 use crate::crd::{CONNECTOR_ANNOTATION, Connector, ConnectorStatus, FINALIZER};
 use crate::remote::{Caller, Fault, FaultKind};
@@ -78,7 +80,17 @@ async fn carry_out(
                 .await?
         }
         Effect::List => {
-            pass.facts.listing = Some(ask(seen, ctx, async |caller| caller.list().await).await);
+            let list = async || ask(seen, ctx, async |caller| caller.list().await).await;
+            pass.facts.listing = match &seen.remote {
+                Some(remote) if looks_before_a_create(&seen.observed) => {
+                    let (credential, key) = (remote.credential(), ObjectKey::of(&connector.metadata));
+                    let uid = seen.observed.object.uid.as_str();
+                    pass.shares = Some(credential.to_owned());
+                    let wake = |key: &ObjectKey| ctx.caches.connectors.wake(key);
+                    ctx.looks.look(Looker { credential, uid, key }, list, wake).await
+                }
+                _ => Some(list().await),
+            };
             connector
         }
         Effect::Claim(claim) => {
@@ -260,6 +272,12 @@ pub(super) async fn read_back(connector: &Connector, ctx: &Context) -> Result<Op
         .await
         .map_err(Error::kubernetes("read the connector"))?;
     Ok(found.filter(|found| found.metadata.uid == connector.metadata.uid))
+}
+
+/// Whether a list is read only to see that nothing stands in the way of a create: one that was begun for another create serves,
+/// too.
+pub(super) fn looks_before_a_create(o: &Observed) -> bool {
+    o.claim.is_none() && o.status.connector_id.is_none() && o.status.replacement.is_none()
 }
 
 /// Asks the API on behalf of the object. Where that shows that the credential is refused, the workspace says so, once.

@@ -39,6 +39,8 @@ pub(super) struct Pass {
     pub workspace: Option<Kept>,
     /// The create that is counted, and not sent yet.
     pub reserved: Option<Reservation>,
+    /// The credential whose look this pass shares with others: decided when the pass ends.
+    pub shares: Option<String>,
     /// What is worth saying of the last effect.
     pub said: Option<String>,
     /// The Secret's value.
@@ -131,7 +133,13 @@ pub(super) async fn observe(
         (Some(remote), Some(id)) => remote.sight(id),
         _ => Sight::Unread,
     };
-    let listed = pass.facts.listing.iter().flatten().flat_map(|listing| listing.items.iter());
+    // Only what bears its name, or that of its claim, can be its own.
+    let names = [
+        request.as_ref().ok().map(|request| request.create.name.as_str()),
+        claim.as_ref().map(|open| open.claim.subject.as_str()),
+    ];
+    let listing = pass.facts.listing.as_ref().and_then(|listing| listing.as_ref().ok());
+    let listed = names.iter().flatten().flat_map(|name| listing.into_iter().flat_map(|it| it.named(name)));
     let wanted = connector.spec.connector_id.clone().or_else(|| Some(BackupRecord::parse(&object)?.id));
     let wanted = wanted.filter(|_| status.connector_id.is_none());
     let taken = taken(listed.map(|item| item.id.as_str()).chain(wanted.as_deref()), &object.uid, ctx);

@@ -98,7 +98,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
                     entry.trouble.clone_from(&refused);
                     let listed = Listed {
                         refused,
-                        connectors: listing.items.len(),
+                        connectors: listing.count(),
                         alarm: listing.alarm,
                         next: poll_interval,
                     };
@@ -322,7 +322,7 @@ async fn judge(
     // Most looks have nothing to look up.
     let doubtful = bound.iter().any(|bound| bound.identity != today);
     let listed = listing.map(|listing| {
-        let ids = listing.items.iter().map(|item| item.id.as_str());
+        let ids = listing.items().map(|item| item.id.as_str());
         if doubtful { ids.collect() } else { BTreeSet::new() }
     });
     Ok(identities::judge(&Evidence {

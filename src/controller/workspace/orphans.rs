@@ -66,7 +66,11 @@ pub(super) async fn find(
                 let found = connector::candidates(
                     claim,
                     listing,
-                    &connector::taken(listing.items.iter().map(|item| item.id.as_str()), &claim.uid, ctx),
+                    &connector::taken(
+                        listing.named(&claim.subject).map(|item| item.id.as_str()),
+                        &claim.uid,
+                        ctx,
+                    ),
                 );
                 let ids = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 if ids.is_empty() {

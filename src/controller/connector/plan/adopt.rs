@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use connectors_api::wire::{ConnectorId, ConnectorItem};
+use connectors_api::wire::ConnectorId;
 
 use super::super::backup::BackupRecord;
 use super::super::desired::Desired;
@@ -18,7 +18,7 @@ use super::steady::differs;
 use super::{Effect, Note, Plan};
 use crate::controller::{Blocked, Reason};
 use crate::crd::{ConnectorStatus, Origin};
-use crate::remote::FaultKind;
+use crate::remote::{FaultKind, Item};
 
 /// The wait for somebody else who has the id, and for a workspace that does not allow it.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
@@ -64,11 +64,11 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Option<Plan> {
 }
 
 /// Takes the one connector that a list shows to be what the spec asks for.
-pub(super) fn matching(o: &Observed, workspace: &WorkspaceView, item: &ConnectorItem) -> Plan {
+pub(super) fn matching(o: &Observed, workspace: &WorkspaceView, item: &Item) -> Plan {
     if let Some(blocked) = not_allowed(o, workspace, &item.id) {
         return Outlook::blocked(&blocked).settle(o);
     }
-    let (provider, state) = (item.provider.as_str(), item.status.as_str());
+    let (provider, state) = (item.provider.as_str(), item.state.as_str());
     take(o, workspace, &Found { id: &item.id, name: &item.name, provider, state })
 }
 
@@ -148,7 +148,7 @@ fn missing(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId, wish: &Wis
         Some(Ok(listing)) if listing.alarm.is_some() => {
             unsure(format!("{id} is not shown, and the API's list is too short to be believed"))
         }
-        Some(Ok(listing)) if listing.items.iter().any(|item| item.id == *id) => {
+        Some(Ok(listing)) if listing.shows(id) => {
             unsure(format!("the API lists {id} and does not let it be read"))
         }
         // The record is of no use any more.

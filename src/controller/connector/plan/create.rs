@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use connectors_api::wire::{ConfigMatch, ConnectorId, ConnectorItem, readable_config_matches};
+use connectors_api::wire::{ConfigMatch, ConnectorId, readable_config_matches};
 
 use super::super::desired::Desired;
 use super::super::observed::{Observed, Request, WorkspaceView};
@@ -14,7 +14,7 @@ use crate::controller::Reason;
 use crate::controller::conditions::{STALLED, find, whole_seconds};
 use crate::controller::ledger::{Denied, LEASE};
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, Origin};
-use crate::remote::{Fault, FaultKind, Listing};
+use crate::remote::{Fault, FaultKind, Item, Listing};
 
 /// How often the list is read again for a connector that stands in the way.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
@@ -130,13 +130,12 @@ pub(super) fn look(o: &Observed, request: &Request, desired: &Desired, own: Opti
 fn there_already<'a>(
     o: &Observed,
     listing: &'a Listing,
-    request: &Request,
+    request: &'a Request,
     desired: &Desired,
     own: Option<&str>,
-) -> Vec<&'a ConnectorItem> {
+) -> Vec<&'a Item> {
     let mut there = listing
-        .items
-        .iter()
+        .named(&request.create.name)
         .filter(|item| own != Some(item.id.as_str()) && !o.taken.contains(item.id.as_str()))
         .filter(|item| {
             same(item, &request.create.name, desired.source.provider().as_str(), &request.readable)
@@ -148,23 +147,20 @@ fn there_already<'a>(
 
 /// Whether an item has that name, provider and config, as far as they can be read.
 pub(super) fn same(
-    item: &ConnectorItem,
+    item: &Item,
     name: &str,
     provider: &str,
     readable: &serde_json::Map<String, serde_json::Value>,
 ) -> bool {
-    item.name == name
+    *item.name == *name
         && item.provider.as_str() == provider
-        && readable_config_matches(readable, &item.config) == ConfigMatch::Matches
+        && readable_config_matches(readable, &item.config()) == ConfigMatch::Matches
 }
 
 /// A claim for what is about to be sent.
 pub(super) fn claim(o: &Observed, request: &Request, workspace: &WorkspaceView) -> Claim {
     let known_ids = match &o.facts.listing {
-        Some(Ok(listing)) => {
-            let namesakes = listing.items.iter().filter(|item| item.name == request.create.name);
-            namesakes.map(|item| item.id.to_string()).collect()
-        }
+        Some(Ok(listing)) => listing.named(&request.create.name).map(|item| item.id.to_string()).collect(),
         _ => Vec::new(),
     };
     Claim {

@@ -58,8 +58,7 @@ pub(in crate::controller) fn candidates(
     let not_before =
         claim.claimed_at.as_second() - 1 - i64::try_from(CLOCK_DIFFERENCE.as_secs()).unwrap_or(0);
     let mut found = listing
-        .items
-        .iter()
+        .named(&claim.subject)
         .filter(|item| same(item, &claim.subject, provider, &config))
         .filter(|item| item.created_at.is_none_or(|created| created.as_second() >= not_before))
         .filter(|item| !claim.known_ids.iter().any(|known| known == item.id.as_str()))

@@ -190,7 +190,7 @@ fn gone(o: &Observed, workspace: &WorkspaceView, id: &ConnectorId) -> Option<Pla
                 FIRST_RETEST,
             );
         }
-        Some(Ok(listing)) if listing.items.iter().any(|item| item.id == *id) => {
+        Some(Ok(listing)) if listing.shows(id) => {
             return not_yet(format!("the API lists {id} and does not let it be read"), FIRST_RETEST);
         }
         Some(Ok(_)) => {}

@@ -2,6 +2,7 @@
 //! them, and each is held against what must never happen, whoever died when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors_api::wire::{ConnectorId, ConnectorItem};
@@ -18,7 +19,7 @@ use crate::controller::connector::observed::{
 use crate::controller::connector::plan::{Effect, Plan, plan};
 use crate::controller::ledger;
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceStatus};
-use crate::remote::{Alarm, Fault, FaultKind, Listing, Observation, Sight};
+use crate::remote::{Alarm, Fault, FaultKind, Item, Listing, Observation, Sight};
 
 /// Passes without a change after which a world is at rest.
 const REST: usize = 14;
@@ -431,12 +432,8 @@ impl World {
             memory.missing.remove(&item.id);
             memory.seen.insert(item.id.clone(), (observation(item), self.now));
         }
-        Ok(Listing {
-            begun: self.epoch + since(fixture::at(0), self.now),
-            items: items.into(),
-            changed: Vec::new(),
-            alarm,
-        })
+        let items = items.into_iter().map(|item| Arc::new(Item::from(item))).collect();
+        Ok(Listing::new(self.epoch + since(fixture::at(0), self.now), items, Vec::new(), alarm))
     }
 
     fn read(&mut self, id: &ConnectorId) -> Result<connectors_api::wire::ConnectorDetail, Fault> {
