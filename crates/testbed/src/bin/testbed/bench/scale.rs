@@ -1,101 +1,76 @@
 //! `bench scale`: memory, processor time, calm and speed with 1,000 and 10,000 connectors. The API is the ledger double in this
 //! process, which answers after a set time and counts; the workspace's limits are set high, so that they bound nothing.
 
-use std::collections::BTreeSet;
+mod poison;
+mod rig;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use connectors_api::Route;
-use futures::{StreamExt, TryStreamExt, stream};
-use reqwest::Method;
-use serde_json::{Value, json};
 use testbed::figures::{Figures, quantile};
-use testbed::ledger::{Deed, Ledger, Stage, Switches};
-use testbed::{ClusterOptions, Error, Operator, OperatorOptions, Result, TestCluster};
+use testbed::{Error, Result};
 
 use super::audit;
+use rig::{Pace, Rig, float};
 
 const FEW: usize = 1_000;
-/// Connectors whose Secret or remote state changes while it is measured.
-const SAMPLES: usize = 50;
-/// Secrets that the connectors share evenly.
-const SECRETS: usize = 100;
+/// Times that as many connectors are applied at once, each time under other circumstances.
+const BURSTS: usize = 3;
+/// Memory is read when so much time has passed without anything to do.
 const SETTLE: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(60);
-/// A phase that takes longer fails the bench.
-const LIMIT: Duration = Duration::from_secs(900);
-const LOOK: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_secs(10);
 /// Nothing happened for so long: it is quiet.
 const QUIET: Duration = Duration::from_secs(4);
-const POLL: Duration = Duration::from_secs(10);
-const NAMESPACE: &str = "bench";
-const OPERATOR_NAMESPACE: &str = "slimio-system";
-const OPERATOR_USER: &str = "system:serviceaccount:slimio-system:slimio-operator";
-const MIB: f64 = 1024.0 * 1024.0;
-
-struct Rig {
-    operator: Operator,
-    ledger: Ledger,
-    cluster: TestCluster,
-    /// When the last page of a list was answered.
-    listed: Arc<Mutex<Instant>>,
-}
-
-/// What was used in a time at rest.
-struct Rest {
-    millicores: f64,
-    writes: Vec<audit::Write>,
-    lists: u64,
-    others: u64,
-}
+/// The most that 1,000 connectors may take from apply to Ready.
+const AT_ONCE: f64 = 30.0;
 
 /// Measures into `figures`, so that what was measured is there when a later phase fails.
 pub(super) async fn measure(root: &Path, many: usize, figures: &mut Figures) -> Result<()> {
+    if many <= BURSTS * FEW {
+        return Err(Error::Bug(format!("scale ends with more than {} connectors", BURSTS * FEW)));
+    }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    figures.note("the workspace's limits are set so high that they bound nothing; the API is a double in the bench's process");
+    figures.note(format!(
+        "API server, etcd, operator and bench share the machine, whose load was {load} before; times are looked at every {} ms",
+        rig::LOOK.as_millis()
+    ));
     let mut rig = Rig::start(root).await?;
 
-    rig.ledger.set(|switches| switches.delay = Duration::from_millis(50));
-    eprintln!("{FEW} connectors at once, answers after 50 ms");
-    let took = rig.grow(0, FEW).await?;
-    figures.add(format!("{FEW} applied at once, all Ready, answers after 50 ms"), "s", took, Some(30.0));
-    figures.add("creates at the API beyond one each", "creates", rig.surplus(FEW), Some(0.0));
-    rig.ledger.set(|switches| switches.delay = Duration::ZERO);
+    burst(&rig, 0, "answers after 50 ms", figures).await?;
+    rig.pace(Pace::After(Duration::ZERO));
     tokio::time::sleep(SETTLE).await;
     figures.add(format!("operator RSS, {FEW} connectors"), "MiB", rig.rss()?, Some(45.0));
     let rest = rig.rest(REST / 2).await?;
     let polls = REST.as_secs_f64() / 2.0 / POLL.as_secs_f64();
     let an_hour = (float(rest.lists + rest.others) / polls).round() * 6.0;
     figures.add(
-        format!("API requests an hour, {FEW} connectors, ten-minute poll"),
+        format!("API requests an hour, {FEW} connectors, ten-minute poll (from {polls:.0} polls of 10 s)"),
         "requests",
         an_hour,
         Some(60.0),
     );
-
-    eprintln!("{} more, answers at once", many - FEW);
-    let took = rig.grow(FEW, many).await?;
-    figures.add(format!("{} more applied at once, all Ready, answers at once", many - FEW), "s", took, None);
-    figures.add("creates at the API beyond one each", "creates", rig.surplus(many), Some(0.0));
-    tokio::time::sleep(SETTLE).await;
-    figures.add(format!("operator RSS, {many} connectors"), "MiB", rig.rss()?, Some(100.0));
-    rig.poll_every("1m").await?;
-    tokio::time::sleep(SETTLE).await;
-    eprintln!("{} s of rest", REST.as_secs());
-    let rest = rig.rest(REST).await?;
-    figures.add(format!("processor at rest, {many}, poll of 1 min"), "mcores", rest.millicores, Some(50.0));
-    figures.add(
-        format!("writes at rest in {} s, the Lease apart", REST.as_secs()),
-        "writes",
-        float(rest.writes.len() as u64),
-        Some(0.0),
-    );
-    let pages = float(many.div_ceil(100) as u64);
-    figures.add(format!("list requests a poll, {many}"), "requests", float(rest.lists), Some(pages));
-    figures.add("other API requests at rest", "requests", float(rest.others), Some(0.0));
-    if !rest.writes.is_empty() {
-        figures.note(format!("at rest it wrote {:?}", audit::by_resource(&rest.writes)));
+    poison::measure(&rig, figures).await?;
+    rig.pace(Pace::Mixed);
+    burst(&rig, 1, "answers after 0, 5 and 20 ms", figures).await?;
+    rig.pace(Pace::After(Duration::from_millis(50)));
+    {
+        let _spinning = Spinning::start();
+        burst(&rig, 2, "answers after 50 ms, all cores taken", figures).await?;
     }
+    rig.pace(Pace::After(Duration::ZERO));
+
+    let before = BURSTS * FEW;
+    eprintln!("{} more, answers at once", many - before);
+    let took = rig.grow(before, many).await?;
+    figures.add(format!("{} more at once, all Ready, answers at once", many - before), "s", took, None);
+    figures.add("creates at the API beyond one each", "creates", rig.surplus(many), Some(0.0));
+    at_rest(&rig, many, figures).await?;
 
     eprintln!("Secrets and remote states change");
     let rotated = rig.rotated().await?;
@@ -105,7 +80,48 @@ pub(super) async fn measure(root: &Path, many: usize, figures: &mut Figures) -> 
     let changed = rig.changed().await?;
     figures.add("list that shows a change to status, p50", "s", quantile(&changed, 0.5), None);
     figures.add("list that shows a change to status, p99", "s", quantile(&changed, 0.99), Some(1.0));
+    restart(&mut rig, many, figures).await
+}
 
+/// Another 1,000 at once.
+async fn burst(rig: &Rig, number: usize, how: &str, figures: &mut Figures) -> Result<()> {
+    let (from, to) = (number * FEW, (number + 1) * FEW);
+    eprintln!("{FEW} connectors at once, {how}");
+    let (ticks, lists) = (rig.ticks()?, rig.ledger.requests(Route::ListConnectors));
+    let took = rig.grow(from, to).await?;
+    figures.add(format!("{FEW} applied at once, all Ready, {how}"), "s", took, Some(AT_ONCE));
+    figures.add("  its creates at the API beyond one each", "creates", rig.surplus(to), Some(0.0));
+    let seconds = float(rig.ticks()? - ticks) / 100.0;
+    figures.add("  its processor time in the operator", "s", seconds, None);
+    let lists = rig.ledger.requests(Route::ListConnectors) - lists;
+    figures.add("  its list requests at the API", "requests", float(lists), None);
+    Ok(())
+}
+
+async fn at_rest(rig: &Rig, many: usize, figures: &mut Figures) -> Result<()> {
+    tokio::time::sleep(SETTLE).await;
+    figures.add(format!("operator RSS, {many} connectors"), "MiB", rig.rss()?, Some(100.0));
+    rig.poll_every("1m").await?;
+    tokio::time::sleep(SETTLE).await;
+    eprintln!("{} s of rest", REST.as_secs());
+    let rest = rig.rest(REST).await?;
+    figures.add(format!("processor at rest, {many}, poll of 1 min"), "mcores", rest.millicores, Some(50.0));
+    figures.add(
+        format!("writes an hour at rest, the Lease apart (from {} s)", REST.as_secs()),
+        "writes",
+        float(rest.writes.len() as u64) * 3600.0 / REST.as_secs_f64(),
+        Some(0.0),
+    );
+    let pages = float(many.div_ceil(100) as u64);
+    figures.add(format!("list requests a poll, {many}"), "requests", float(rest.lists), Some(pages));
+    figures.add("other API requests at rest", "requests", float(rest.others), Some(0.0));
+    if !rest.writes.is_empty() {
+        figures.note(format!("at rest it wrote {:?}", audit::by_resource(&rest.writes)));
+    }
+    Ok(())
+}
+
+async fn restart(rig: &mut Rig, many: usize, figures: &mut Figures) -> Result<()> {
     eprintln!("a restart with {many}");
     rig.poll_every("10m").await?;
     tokio::time::sleep(QUIET).await;
@@ -116,273 +132,35 @@ pub(super) async fn measure(root: &Path, many: usize, figures: &mut Figures) -> 
     let mutations = float((rig.ledger.entries().len() - deeds) as u64);
     figures.add("mutations at the API by the restart", "mutations", mutations, Some(0.0));
     let lists = rig.ledger.requests(Route::ListConnectors) - lists;
+    let pages = float(many.div_ceil(100) as u64);
     figures.add("list requests by the restart", "requests", float(lists), Some(pages + 1.0));
     let others = rig.ledger.all_requests() - all - lists;
     figures.add("other API requests by the restart", "requests", float(others), Some(0.0));
+    tokio::time::sleep(SETTLE).await;
     figures.add(format!("operator RSS, {many}, after the restart"), "MiB", rig.rss()?, Some(100.0));
-    figures.note("the workspace's limits are set so high that they bound nothing; the API is a double in the bench's process");
-    figures.note(format!("times are looked at every {} ms", LOOK.as_millis()));
     Ok(())
 }
 
-impl Rig {
-    async fn start(root: &Path) -> Result<Self> {
-        let options =
-            ClusterOptions { audit_policy: Some(audit::POLICY.to_owned()), ..ClusterOptions::default() };
-        let cluster = TestCluster::start_with(options).await?;
-        cluster.install_crds(&root.join("crds")).await?;
-        let ledger = Ledger::start(Switches::default()).await?;
-        let listed = Arc::new(Mutex::new(Instant::now()));
-        let mut items = vec![
-            namespace(OPERATOR_NAMESPACE),
-            namespace(NAMESPACE),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": OPERATOR_NAMESPACE},
-                "stringData": {"apiKey": ledger.key()}}),
-            json!({"apiVersion": "slim.io/v1alpha1", "kind": "ClusterWorkspace", "metadata": {"name": "default"}, "spec": {
-                "endpoint": ledger.endpoint(),
-                "auth": {"apiKey": {"secretRef": {"name": "key", "key": "apiKey"}}},
-                "allowedNamespaces": {"selector": {}},
-                "pollInterval": "10s",
-                "rateLimits": {"requestsPerMinute": 1_000_000, "requestsPerHour": 10_000_000,
-                    "createsPerHour": 1_000_000, "concurrentRequests": 64},
-            }}),
-        ];
-        items.extend((0..SECRETS).map(|index| secret(index, "first")));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        let applied = cluster.apply(&list.to_string()).await?;
-        if !applied.success {
-            return Err(Error::Refused { asked: "the bench's workspace".to_owned(), answer: applied.stderr });
-        }
-        let kubeconfig =
-            cluster.service_account(OPERATOR_NAMESPACE, "slimio-operator", "cluster-admin").await?;
-        let options = OperatorOptions {
-            permitted_endpoints: vec![ledger.endpoint().to_owned()],
-            kubeconfig: Some(kubeconfig),
-            env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
-            ..OperatorOptions::default()
-        };
-        let operator = Operator::start(&cluster, options).await?;
-        let last = Arc::clone(&listed);
-        ledger.at_every_moment(move |moment| {
-            if moment.route == Route::ListConnectors && moment.stage == Stage::Done {
-                *last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-            }
-            Box::pin(async { None })
-        });
-        Ok(Self { operator, ledger, cluster, listed })
-    }
+/// Takes every core, until it is dropped.
+struct Spinning(Arc<AtomicBool>);
 
-    /// Applies connectors number `from` to `to`, and waits until that many are Ready: the seconds from the first on.
-    async fn grow(&self, from: usize, to: usize) -> Result<f64> {
-        let begun = Instant::now();
-        stream::iter(from..to)
-            .map(|index| async move {
-                let body = connector(index);
-                self.cluster.request(Method::POST, &connectors(), Some(&body)).await.map(drop)
-            })
-            .buffer_unordered(16)
-            .try_collect::<()>()
-            .await?;
-        eprintln!("  applied after {:.1} s", begun.elapsed().as_secs_f64());
-        let mut told = Instant::now();
-        loop {
-            let ready = self.count("slimio_resources{kind=\"Connector\",reason=\"Ready\"}").await?;
-            if ready >= to {
-                return Ok(begun.elapsed().as_secs_f64());
-            }
-            if told.elapsed() > Duration::from_secs(10) {
-                eprintln!("  {ready} are Ready after {:.0} s", begun.elapsed().as_secs_f64());
-                told = Instant::now();
-            }
-            if begun.elapsed() > LIMIT {
-                let answer = format!("{ready} of {to} are Ready after {} s", LIMIT.as_secs());
-                return Err(Error::Refused { asked: "the connectors".to_owned(), answer });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn surplus(&self, expected: usize) -> f64 {
-        float((self.ledger.count(Deed::Created).abs_diff(expected)) as u64)
-    }
-
-    fn rss(&self) -> Result<f64> {
-        Ok(float(self.operator.rss_bytes()?) / MIB)
-    }
-
-    async fn rest(&self, time: Duration) -> Result<Rest> {
-        let (audited, ticks) = (self.audited()?, self.ticks()?);
-        let (lists, all) = (self.ledger.requests(Route::ListConnectors), self.ledger.all_requests());
-        tokio::time::sleep(time).await;
-        let path = self.cluster.audit_log();
-        let writes = audit::writes(&path, OPERATOR_USER, audited)
-            .map_err(|source| Error::Io { what: format!("read {}", path.display()), source })?;
-        let lists = self.ledger.requests(Route::ListConnectors) - lists;
-        Ok(Rest {
-            // A tick is a hundredth of a second.
-            millicores: float(self.ticks()? - ticks) * 10.0 / time.as_secs_f64(),
-            writes: writes.into_iter().filter(|write| write.resource != "leases").collect(),
-            lists,
-            others: self.ledger.all_requests() - all - lists,
-        })
-    }
-
-    fn audited(&self) -> Result<u64> {
-        let path = self.cluster.audit_log();
-        let size = std::fs::metadata(&path).map(|meta| meta.len());
-        size.map_err(|source| Error::Io { what: format!("look at {}", path.display()), source })
-    }
-
-    /// Processor time that the operator has used, in hundredths of a second.
-    fn ticks(&self) -> Result<u64> {
-        let path = format!("/proc/{}/stat", self.operator.process().pid());
-        let stat = std::fs::read_to_string(&path)
-            .map_err(|source| Error::Io { what: format!("read {path}"), source })?;
-        // Behind the name, which may hold anything, user and system time are the 12th and 13th.
-        let behind = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
-        let times = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
-        Ok(times.sum())
-    }
-
-    /// Rotates Secrets, one after another: seconds until the connectors that name them say so.
-    async fn rotated(&self) -> Result<Vec<f64>> {
-        let mut times = Vec::new();
-        for index in 0..SAMPLES {
-            let begun = Instant::now();
-            let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{}", secret_name(index));
-            self.cluster.request(Method::PUT, &path, Some(&secret(index, "second"))).await?;
-            let outdated = |object: &Value| {
-                conditions(object).any(|it| it["type"] == "Synced" && it["reason"] == "CredentialsOutdated")
-            };
-            self.until(&BTreeSet::from([index]), outdated, |_| times.push(begun.elapsed().as_secs_f64()))
-                .await?;
-        }
-        Ok(times)
-    }
-
-    /// Changes connectors at the API: seconds from the end of the list that shows it to the status.
-    async fn changed(&self) -> Result<Vec<f64>> {
-        let held = self.ledger.live();
-        let chosen: BTreeSet<usize> = (SAMPLES..2 * SAMPLES).collect();
-        for index in &chosen {
-            let name = format!("{NAMESPACE}.{}", connector_name(*index));
-            let id = held.iter().find(|held| held.name == name).map(|held| held.id.clone());
-            let id = id.ok_or_else(|| Error::Bug(format!("{name} is not at the API")))?;
-            self.ledger.change(&id, |held| held.risk_score = Some(77));
-        }
-        let mut times = Vec::new();
-        let shown =
-            |object: &Value| object["status"]["riskScore"] == 77 || object["status"]["state"] == "error";
-        self.until(&chosen, shown, |_| {
-            let listed = *self.listed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            times.push(listed.elapsed().as_secs_f64());
-        })
-        .await?;
-        Ok(times)
-    }
-
-    /// Calls `each` once for every one of these connectors, when it satisfies `enough`.
-    async fn until(
-        &self,
-        which: &BTreeSet<usize>,
-        enough: impl Fn(&Value) -> bool,
-        mut each: impl FnMut(usize),
-    ) -> Result<()> {
-        let (mut left, begun) = (which.clone(), Instant::now());
-        while !left.is_empty() {
-            for index in left.clone() {
-                let object = self.cluster.get(&format!("{}/{}", connectors(), connector_name(index))).await?;
-                if enough(&object) {
-                    left.remove(&index);
-                    each(index);
-                } else if begun.elapsed() > Duration::from_secs(120) {
-                    return Err(Error::Refused {
-                        asked: connector_name(index),
-                        answer: object["status"].to_string(),
-                    });
+impl Spinning {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
                 }
-            }
-            tokio::time::sleep(LOOK / 5).await;
+            });
         }
-        Ok(())
-    }
-
-    async fn poll_every(&self, interval: &str) -> Result<()> {
-        let patch = json!({"spec": {"pollInterval": interval}}).to_string();
-        let args = ["patch", "clusterworkspace", "default", "--type=merge", "--patch", &patch];
-        let output = self.cluster.kubectl(&args).await?;
-        if output.success {
-            return Ok(());
-        }
-        Err(Error::Refused { asked: "another pollInterval".to_owned(), answer: output.stderr })
-    }
-
-    /// Kills the operator and starts it again: seconds until every connector was looked at and nothing happens any more.
-    async fn restart(&mut self, many: usize) -> Result<f64> {
-        self.operator.kill().await;
-        let begun = Instant::now();
-        self.operator.restart().await?;
-        let mut last = (0, Instant::now());
-        loop {
-            let count = self.count("slimio_reconciles_total{kind=\"Connector\",outcome=\"ok\"}").await?;
-            let asked = usize::try_from(self.ledger.all_requests()).unwrap_or(usize::MAX);
-            if count.saturating_add(asked) != last.0 {
-                last = (count.saturating_add(asked), Instant::now());
-            } else if count >= many && last.1.elapsed() > QUIET {
-                return Ok((last.1 - begun).as_secs_f64());
-            }
-            if begun.elapsed() > LIMIT {
-                let answer = format!("{count} reconciles after {} s", LIMIT.as_secs());
-                return Err(Error::Refused { asked: "quiet after a restart".to_owned(), answer });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// A metric of the operator; 0 where it is not there yet.
-    async fn count(&self, name: &str) -> Result<usize> {
-        let text = self.operator.metrics().await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
+        Self(stop)
     }
 }
 
-fn namespace(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-}
-
-fn secret_name(index: usize) -> String {
-    format!("external-{:03}", index % SECRETS)
-}
-
-fn secret(index: usize, value: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret_name(index), "namespace": NAMESPACE},
-        "stringData": {"id": format!("{value}-{index}")}})
-}
-
-fn connectors() -> String {
-    format!("/apis/slim.io/v1alpha1/namespaces/{NAMESPACE}/connectors")
-}
-
-fn connector_name(index: usize) -> String {
-    format!("bench-{index:05}")
-}
-
-fn connector(index: usize) -> Value {
-    json!({"apiVersion": "slim.io/v1alpha1", "kind": "Connector", "metadata": {"name": connector_name(index)}, "spec": {
-        "aws": {"roleArn": format!("arn:aws:iam::123456789012:role/bench-{index}"), "region": "eu-west-1",
-            "externalIdSecretRef": {"name": secret_name(index), "key": "id"}},
-        "scope": {"buckets": [format!("bench-{index}")]},
-        // What is to be kept is not made anew when its Secret changes.
-        "deletionPolicy": "Retain",
-    }})
-}
-
-fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
-    object["status"]["conditions"].as_array().into_iter().flatten()
-}
-
-#[allow(clippy::cast_precision_loss)] // bytes of memory and counts, far below 2^53
-fn float(count: u64) -> f64 {
-    count as f64
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
