@@ -1,7 +1,6 @@
 //! One controller: bounded concurrency, backoff per object, and a panic or a malformed object that costs only its own turn.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,13 @@ use kube::Resource;
 use kube::api::ObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Error;
-use super::context::{Context, Guarded};
-use super::watches::Watch;
+use super::Packed;
+use super::context::Context;
+use super::watches::{Watch, Watched};
 
 /// What a reconcile of one kind is.
 pub(super) type Reconcile<K> =
@@ -34,12 +33,12 @@ pub(super) async fn control<K>(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
     reconcile: Reconcile<K>,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Watched,
 {
     let failures = Arc::new(Mutex::new(HashMap::<String, u32>::new()));
     let turn = {
         let failures = Arc::clone(&failures);
-        move |object: Arc<Guarded<K>>, ctx: Arc<Context>| {
+        move |object: Arc<Packed<K>>, ctx: Arc<Context>| {
             let failures = Arc::clone(&failures);
             async move {
                 let outcome = turn(kind, &object, &ctx, reconcile).await;
@@ -50,7 +49,7 @@ pub(super) async fn control<K>(
             }
         }
     };
-    let policy = move |object: Arc<Guarded<K>>, error: &Error, _: Arc<Context>| {
+    let policy = move |object: Arc<Packed<K>>, error: &Error, _: Arc<Context>| {
         let meta = object.meta();
         let count = {
             let mut failures = failures.lock();
@@ -81,15 +80,15 @@ pub(super) async fn control<K>(
 
 async fn turn<K>(
     kind: &'static str,
-    object: &Guarded<K>,
+    object: &Packed<K>,
     ctx: &Context,
     reconcile: Reconcile<K>,
 ) -> Result<Option<Duration>, Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Watched,
 {
     let begun = Instant::now();
-    let outcome = match &object.0 {
+    let outcome = match &object.open().0 {
         Ok(sound) => {
             let span = span(kind, object.meta());
             let reconciled = AssertUnwindSafe(reconcile(sound, ctx).instrument(span.clone()));

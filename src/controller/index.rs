@@ -14,7 +14,7 @@ use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
 use super::conditions::READY;
-use super::{Guarded, Reason, turns};
+use super::{Guarded, Reason, turns, workspace};
 use crate::crd::{ClusterWorkspace, Connector, Scan, ScanSchedule, SecretKeyRef, Workspace, WorkspaceKey};
 use crate::telemetry::Metrics;
 
@@ -54,6 +54,8 @@ pub enum Link {
     Scanned(String),
     /// A ScanSchedule: of Scans that it made.
     Schedule(ObjectKey),
+    /// A workspace: of Connectors that need it for their own end.
+    Needed(WorkspaceKey),
     /// A workspace: of Connectors that wish to be created in it.
     Unmade(WorkspaceKey),
     /// A workspace: of Connectors that were told when their turn to be created comes.
@@ -309,6 +311,9 @@ impl Linked for Connector {
         let namespace = self.metadata.namespace.clone().unwrap_or_default();
         let workspace = self.spec.workspace_ref.key(&namespace);
         let mut links = vec![Link::Workspace(workspace.clone())];
+        if workspace::needs(self) {
+            links.push(Link::Needed(workspace.clone()));
+        }
         if turns::wishes_to_be_created(self) {
             links.push(Link::Unmade(workspace.clone()));
         }

@@ -3,9 +3,7 @@
 //! is not ready until it goes on, and goes on by itself.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -18,10 +16,12 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::{Context, Guarded};
 use super::index::{Index, Linked, ObjectKey};
+use super::packed::{Packed, pack};
 use crate::telemetry::{Health, Watching};
 
 /// `kubectl apply` keeps the whole object once more in it.
@@ -34,51 +34,51 @@ pub type Scope = Option<String>;
 /// from them.
 pub struct Objects<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Watched,
 {
-    scopes: BTreeMap<Scope, (Store<Guarded<K>>, Waker<K>)>,
+    scopes: BTreeMap<Scope, (Store<Packed<K>>, Waker<K>)>,
 }
 
-type Waker<K> = UnboundedSender<ObjectRef<Guarded<K>>>;
+type Waker<K> = UnboundedSender<ObjectRef<Packed<K>>>;
 
 /// What a controller of one kind and scope runs on.
 pub(super) struct Watch<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Watched,
 {
     /// The objects.
-    pub cache: Store<Guarded<K>>,
+    pub cache: Store<Packed<K>>,
     /// Those in which something changed that a reconcile reads.
-    pub events: BoxStream<'static, Result<Guarded<K>, watcher::Error>>,
+    pub events: BoxStream<'static, Result<Packed<K>, watcher::Error>>,
     /// Those that something else concerns.
-    pub woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    pub woken: UnboundedReceiver<ObjectRef<Packed<K>>>,
 }
 
 impl<K> Objects<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Watched,
 {
-    fn scope(&self, namespace: &str) -> Option<&(Store<Guarded<K>>, Waker<K>)> {
+    fn scope(&self, namespace: &str) -> Option<&(Store<Packed<K>>, Waker<K>)> {
         self.scopes.get(&None).or_else(|| self.scopes.get(&Some(namespace.to_owned())))
     }
 
     /// An object as it was last heard of.
-    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Guarded<K>>> {
-        self.scope(&key.namespace)?.0.get(&reference(key))
+    pub fn get(&self, key: &ObjectKey) -> Option<Guarded<K>> {
+        Some(self.scope(&key.namespace)?.0.get(&reference(key))?.open())
     }
 
     /// The objects that a test keeps, wherever they are.
     #[cfg(test)]
-    pub(super) fn kept(cache: Store<Guarded<K>>, woken: Waker<K>) -> Self {
+    pub(super) fn kept(cache: Store<Packed<K>>, woken: Waker<K>) -> Self {
         Self { scopes: [(None, (cache, woken))].into() }
     }
 
     /// The objects of a namespace, as they were last heard of.
-    pub(super) fn all(&self, namespace: &str) -> Vec<Arc<Guarded<K>>> {
+    pub(super) fn all(&self, namespace: &str) -> Vec<Guarded<K>> {
         let Some((cache, _)) = self.scope(namespace) else { return Vec::new() };
         let mut all = cache.state();
         all.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
-        all
+        all.iter().map(|object| object.open()).collect()
     }
 
     /// Whether what a namespace holds was heard of once.
@@ -97,10 +97,15 @@ where
     }
 }
 
-fn reference<K: Resource<DynamicType = ()>>(key: &ObjectKey) -> ObjectRef<Guarded<K>> {
+fn reference<K: Resource<DynamicType = ()>>(key: &ObjectKey) -> ObjectRef<Packed<K>> {
     let reference = ObjectRef::new(&key.name);
     if key.namespace.is_empty() { reference } else { reference.within(&key.namespace) }
 }
+
+/// What a kind has to be to be watched.
+pub trait Watched: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<K: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static> Watched for K {}
 
 /// What every watch is opened with.
 pub(super) struct Opener {
@@ -123,7 +128,7 @@ impl Opener {
         gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
     ) -> (Objects<K>, Vec<Watch<K>>)
     where
-        K: Linked<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Linked<Scope = NamespaceResourceScope> + Watched,
     {
         self.open(&self.scopes, |scope| api(&self.client, scope), gone)
     }
@@ -134,7 +139,7 @@ impl Opener {
         gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
     ) -> (Objects<K>, Vec<Watch<K>>)
     where
-        K: Linked + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Linked + Watched,
     {
         let everywhere: &[Scope] = if self.scopes.contains(&None) { &[None] } else { &[] };
         self.open(everywhere, |_| Api::all(self.client.clone()), gone)
@@ -147,7 +152,7 @@ impl Opener {
         gone: impl Fn(&ObjectKey) + Clone + Send + 'static,
     ) -> (Objects<K>, Vec<Watch<K>>)
     where
-        K: Linked + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K: Linked + Watched,
     {
         let mut objects = Objects { scopes: BTreeMap::new() };
         let mut watches = Vec::new();
@@ -156,21 +161,24 @@ impl Opener {
             let (waker, woken) = unbounded();
             let watching = self.watching::<K>(scope);
             let (index, scope_of_index, gone) = (Arc::clone(&self.index), scope.clone(), gone.clone());
+            let (before, mut writer) = (cache.clone(), writer);
             let schedules = self.schedules.clone();
             let events = watcher(api(scope), watcher::Config::default())
                 .default_backoff()
                 .modify(|object| strip(object.meta_mut()))
-                .reflect(writer)
-                .inspect(move |event| {
-                    heard(&watching, event);
-                    if let Ok(event) = event {
-                        index.heed(scope_of_index.as_deref(), event).iter().for_each(|key| gone(key));
+                .map(move |event| {
+                    heard(&watching, &event);
+                    event.map(|event| {
+                        let packed = pack(&event, |object| before.get(&ObjectRef::from_obj(object)));
+                        writer.apply_watcher_event(&packed);
+                        index.heed(scope_of_index.as_deref(), &event).iter().for_each(|key| gone(key));
                         // A closed channel means that the operator is stopping.
-                        let _ = reported(event).map(|schedule| schedules.unbounded_send(schedule));
-                    }
+                        let _ = reported(&event).map(|schedule| schedules.unbounded_send(schedule));
+                        packed
+                    })
                 })
                 .touched_objects()
-                .predicate_filter(noteworthy::<K>, kube::runtime::PredicateConfig::default())
+                .try_filter(|object| std::future::ready(object.is_news()))
                 .boxed();
             objects.scopes.insert(scope.clone(), (cache.clone(), waker));
             watches.push(Watch { cache, events, woken });
@@ -267,15 +275,4 @@ fn strip(meta: &mut ObjectMeta) {
     if let Some(annotations) = &mut meta.annotations {
         annotations.remove(LAST_APPLIED);
     }
-}
-
-/// A digest of what a reconcile reads of an object, without its status: our own status writes wake nobody.
-#[allow(clippy::unnecessary_wraps, reason = "the signature of a predicate")]
-fn noteworthy<K: Resource<DynamicType = ()>>(object: &Guarded<K>) -> Option<u64> {
-    let meta = object.meta();
-    let mut hasher = DefaultHasher::new();
-    (&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), &meta.finalizers, &meta.annotations)
-        .hash(&mut hasher);
-    object.0.is_err().hash(&mut hasher);
-    Some(hasher.finish())
 }

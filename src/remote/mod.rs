@@ -165,6 +165,11 @@ impl Remote {
         Ok(listing)
     }
 
+    /// Whether anything was seen here yet.
+    pub fn has_looked(&self) -> bool {
+        self.seen.has_looked()
+    }
+
     /// What was there before this process looked. See [`Observations::expect`].
     pub fn expect(&self, ids: Vec<ConnectorId>) {
         self.seen.expect(ids);

@@ -110,10 +110,15 @@ struct Inner {
 impl Observations {
     /// What was there before this process looked, by a record that outlives it. Only the first list is compared with it.
     pub fn expect(&self, ids: Vec<ConnectorId>) {
-        let mut inner = self.inner.lock();
-        if inner.seen.is_empty() && inner.missing.is_empty() && inner.doubted.is_empty() {
-            inner.expected = ids.into_iter().collect();
+        if !self.has_looked() {
+            self.inner.lock().expected = ids.into_iter().collect();
         }
+    }
+
+    /// Whether anything was seen, or missed, yet.
+    pub fn has_looked(&self) -> bool {
+        let inner = self.inner.lock();
+        !(inner.seen.is_empty() && inner.missing.is_empty() && inner.doubted.is_empty())
     }
 
     /// Up to `most` connectors to ask for by id, since the last list lacks them and is too short to be believed.

@@ -87,9 +87,10 @@ async fn carry_out(
                     let uid = seen.observed.object.uid.as_str();
                     pass.shares = Some(credential.to_owned());
                     let wake = |key: &ObjectKey| ctx.caches.connectors.wake(key);
-                    ctx.looks.look(Looker { credential, uid, key }, list, wake).await
+                    // On the heap: a list's pages would make every reconcile large.
+                    Box::pin(ctx.looks.look(Looker { credential, uid, key }, list, wake)).await
                 }
-                _ => Some(list().await),
+                _ => Some(Box::pin(list()).await),
             };
             connector
         }

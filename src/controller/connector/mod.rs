@@ -65,7 +65,7 @@ async fn reconcile_with(
     ctx: &Context,
 ) -> Result<Option<Duration>, Error> {
     let mut pass = Pass::default();
-    let outcome = go_through(pieces, cached, &mut pass, ctx).await;
+    let outcome = Box::pin(go_through(pieces, cached, &mut pass, ctx)).await;
     if let Some(credential) = pass.shares {
         ctx.looks.done(&credential, cached.metadata.uid.as_deref().unwrap_or_default());
     }

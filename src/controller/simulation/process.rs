@@ -21,6 +21,7 @@ use super::wire::{self, POLLED, Shared, ToApi};
 use crate::controller::connector::wrong::{self, Variant};
 use crate::controller::context::{Caches, Guarded};
 use crate::controller::index::{Index, Linked};
+use crate::controller::packed::{Packed, pack};
 use crate::controller::workspace::{self, AnyWorkspace};
 use crate::controller::{Context, Error, Leadership, ObjectKey, Objects, Settings};
 use crate::crd::{ClusterWorkspace, Connector, Scan, Workspace};
@@ -58,10 +59,10 @@ pub(super) struct Process {
     pub clock: jiff::SignedDuration,
     ctx: Arc<Context>,
     variant: Variant,
-    connectors: Writer<Guarded<Connector>>,
-    workspaces: Writer<Guarded<Workspace>>,
-    woken_connectors: UnboundedReceiver<ObjectRef<Guarded<Connector>>>,
-    woken_workspaces: UnboundedReceiver<ObjectRef<Guarded<Workspace>>>,
+    connectors: Writer<Packed<Connector>>,
+    workspaces: Writer<Packed<Workspace>>,
+    woken_connectors: UnboundedReceiver<ObjectRef<Packed<Connector>>>,
+    woken_workspaces: UnboundedReceiver<ObjectRef<Packed<Workspace>>>,
     /// How much of the history each cache knows; none while it is still being filled.
     known: BTreeMap<&'static str, Option<usize>>,
     digests: BTreeMap<Key, String>,
@@ -73,9 +74,9 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(number: u64, wire: &Shared, variant: Variant, elected: bool) -> Self {
         let (connectors, connectors_writer) = store();
-        let (scans, _) = store::<Guarded<Scan>>();
+        let (scans, _) = store::<Packed<Scan>>();
         let (workspaces, workspaces_writer) = store();
-        let (cluster_workspaces, _) = store::<Guarded<ClusterWorkspace>>();
+        let (cluster_workspaces, _) = store::<Packed<ClusterWorkspace>>();
         let (to_connectors, woken_connectors) = unbounded();
         let (to_workspaces, woken_workspaces) = unbounded();
         let settings = Settings {
@@ -185,12 +186,12 @@ impl Process {
         match resource {
             "connectors" => {
                 let event = event::<Connector>(object, what);
-                self.connectors.apply_watcher_event(&event);
+                self.connectors.apply_watcher_event(&pack(&event, |_| None));
                 self.ctx.index.heed(None, &event);
             }
             "workspaces" => {
                 let event = event::<Workspace>(object, what);
-                self.workspaces.apply_watcher_event(&event);
+                self.workspaces.apply_watcher_event(&pack(&event, |_| None));
                 self.ctx.index.heed(None, &event);
             }
             _ => {}

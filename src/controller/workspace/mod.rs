@@ -15,6 +15,7 @@ use crate::controller::{Context, Error, Leadership, Link, Reason};
 use crate::crd::{Connector, WorkspaceKey, WorkspaceStatus};
 
 pub(super) use identity::short;
+pub(super) use needs::needs;
 pub(super) use object::AnyWorkspace;
 use orphans::Orphan;
 
@@ -147,7 +148,7 @@ async fn end(workspace: &AnyWorkspace, ctx: &Context) -> Result<bool, Error> {
         return Ok(true);
     }
     let key = workspace.key();
-    if needs::any(&key, ctx) || needs::listed(workspace, ctx).await?.iter().any(needs::needs) {
+    if needs::any(&key, ctx) || needs::listed(workspace, ctx).await?.iter().any(needs) {
         return Ok(false);
     }
     let me = workspace.id();

@@ -1,8 +1,6 @@
 //! Who still needs a workspace: connectors that something at the API may belong to. As long as there are any, the workspace
 //! is held, so that they can be deleted there.
 
-use std::sync::Arc;
-
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -14,14 +12,14 @@ use crate::crd::{Connector, FINALIZER, ManagementPolicy, WorkspaceKey};
 const PAGE: u32 = 500;
 
 /// The connectors of a workspace, as the caches have them.
-pub(super) fn cached(key: &WorkspaceKey, ctx: &Context) -> Vec<Arc<Guarded<Connector>>> {
+pub(super) fn cached(key: &WorkspaceKey, ctx: &Context) -> Vec<Guarded<Connector>> {
     let referring = ctx.index.referring::<Connector>(&Link::Workspace(key.clone()));
     referring.iter().filter_map(|connector| ctx.caches.connectors.get(connector)).collect()
 }
 
 /// Whether any of them needs it, as far as the caches know.
 pub(super) fn any(key: &WorkspaceKey, ctx: &Context) -> bool {
-    cached(key, ctx).iter().any(|connector| connector.0.as_ref().is_ok_and(needs))
+    ctx.index.refers::<Connector>(&Link::Needed(key.clone()))
 }
 
 /// The connectors of a workspace, as the API server has them.
@@ -47,18 +45,19 @@ pub(super) async fn listed(workspace: &AnyWorkspace, ctx: &Context) -> Result<Ve
 }
 
 /// Whether a connector needs its workspace for its own end.
-pub(super) fn needs(connector: &Connector) -> bool {
+pub(in crate::controller) fn needs(connector: &Connector) -> bool {
     let managed = connector.spec.management_policy == ManagementPolicy::Manage;
     let known = connector.status.as_ref().is_some_and(|status| status.connector_id.is_some());
     connector.finalizers().iter().any(|finalizer| finalizer == FINALIZER) || managed && known
 }
 
-/// The connectors that need a workspace, by namespace and name, as the caches have them.
+/// The connectors that need a workspace, by namespace and name, as the caches have them. Names matter only for a workspace that
+/// is being deleted; for others one is enough.
 pub(super) fn by(workspace: &AnyWorkspace, ctx: &Context) -> Vec<String> {
-    let title = |it: &Connector| format!("{}/{}", it.namespace().unwrap_or_default(), it.name_any());
-    let cached = cached(&workspace.key(), ctx);
-    let sound = cached.iter().filter_map(|connector| connector.0.as_ref().ok());
-    let mut names = sound.filter(|it| needs(it)).map(title).collect::<Vec<_>>();
+    let most = if workspace.is_deleting() { usize::MAX } else { 1 };
+    let needing = ctx.index.referring::<Connector>(&Link::Needed(workspace.key()));
+    let mut names =
+        needing.iter().take(most).map(|key| format!("{}/{}", key.namespace, key.name)).collect::<Vec<_>>();
     names.sort();
     names
 }

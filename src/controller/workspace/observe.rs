@@ -15,7 +15,7 @@ use super::orphans::{self, Orphan};
 use super::plan::{Listed, Observed};
 use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
-use crate::controller::{Blocked, Context, Error, Kept, Reason, secret};
+use crate::controller::{Blocked, Context, Error, Kept, Link, Reason, secret};
 use crate::crd::{
     Connector, IDENTITY_ACKNOWLEDGED_ANNOTATION, ManagementPolicy, RECONCILE_ANNOTATION, WorkspaceKey,
 };
@@ -80,7 +80,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         Ok(remote) => {
             let identity = identity(&key, &remote);
             let status = workspace.status();
-            if status.identity.as_ref() == Some(&identity) {
+            if status.identity.as_ref() == Some(&identity) && !remote.has_looked() {
                 // After a restart, what is recorded stands for what was seen before.
                 remote.expect(ids_under(&key, &identity, ctx));
             }
@@ -372,10 +372,5 @@ async fn ask_by_id(remote: &Remote) -> Vec<ConnectorId> {
 
 /// How many connectors wait for the hourly limit.
 fn waiting(key: &WorkspaceKey, ctx: &Context) -> i64 {
-    let waits = |connector: &Connector| {
-        connector.status.as_ref().is_some_and(|status| status.next_create_time.is_some())
-    };
-    let cached = needs::cached(key, ctx);
-    let waiting = cached.iter().filter(|connector| connector.0.as_ref().is_ok_and(waits)).count();
-    i64::try_from(waiting).unwrap_or(i64::MAX)
+    i64::try_from(ctx.index.count_of::<Connector>(&Link::Told(key.clone()))).unwrap_or(i64::MAX)
 }
