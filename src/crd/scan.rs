@@ -59,8 +59,8 @@ pub struct ScanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_deadline_seconds: Option<i64>,
     /// How long after its end this object is deleted, in seconds. Never, when left out. A tool that applies manifests
-    /// again and again would make an expired Scan anew and so start, and pay for, another one. Not built yet: until it
-    /// is, finished Scans stay.
+    /// again and again, as Argo CD and Flux do, would make a Scan that is gone anew, and so start, and pay for, another
+    /// one: use a ScanSchedule there.
     #[schemars(range(min = 0, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds_after_finished: Option<i64>,

@@ -168,19 +168,29 @@ pub struct ScanTemplateSpec {
     #[schemars(range(min = 1, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_deadline_seconds: Option<i64>,
+    /// How long after its end a Scan is deleted, in seconds, if the history limits let it stay that long.
+    #[schemars(range(min = 0, max = 31_536_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i64>,
 }
 
 impl ScanTemplateSpec {
     /// The Scan of that connector.
     pub fn scan_of(&self, connector: &str) -> ScanSpec {
-        let Self { scan_type, options, starting_deadline_seconds, active_deadline_seconds } = self.clone();
+        let Self {
+            scan_type,
+            options,
+            starting_deadline_seconds,
+            active_deadline_seconds,
+            ttl_seconds_after_finished,
+        } = self.clone();
         ScanSpec {
             connector_ref: ConnectorRef { name: connector.to_owned() },
             scan_type,
             options,
             starting_deadline_seconds,
             active_deadline_seconds,
-            ttl_seconds_after_finished: None,
+            ttl_seconds_after_finished,
         }
     }
 }

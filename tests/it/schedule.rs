@@ -184,3 +184,24 @@ async fn a_schedule_that_cannot_be_is_refused_or_says_what_is_wrong() {
     lab.apply(&schedule(&lab, &long, "@daily", "  connectorSelector: {}")).await;
     until_reason(&lab, &long, "NoConnectorMatches").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_goes_when_its_time_after_its_end_is_over() {
+    let lab = Lab::shared("ttl").await;
+    let bucket = lab.bucket(1).await;
+    lab.apply(&lab.connector("a", &bucket, "")).await;
+    lab.until_ready("a").await;
+    lab.apply(&lab.scan("short", "a", "  ttlSecondsAfterFinished: 2")).await;
+    lab.apply(&lab.scan("long", "a", "  ttlSecondsAfterFinished: 86400")).await;
+    lab.until_scan("long", "Completed").await;
+    let api: Api<Scan> = lab.objects();
+    let begun = std::time::Instant::now();
+    while api.get_opt("short").await.unwrap().is_some() {
+        assert!(begun.elapsed() < PATIENCE, "{}", lab.log_of_this_test());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    lab.until_scan("long", "Completed").await;
+    // It went after it had run.
+    let detail = lab.api.get(&lab.remote().await[0].id).await.unwrap().value;
+    assert_eq!(detail.scan_history.len(), 2);
+}

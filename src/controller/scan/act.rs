@@ -1,6 +1,6 @@
 //! Carries out one effect of a Scan's plan. Every write carries the resourceVersion that it was decided on.
 
-use kube::api::Patch;
+use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
@@ -98,6 +98,16 @@ async fn carry_out(
             });
             pass.facts.started = Some(started);
         }
+        Effect::Expire => {
+            let only = Preconditions { uid: scan.uid(), resource_version: scan.resource_version() };
+            let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+            pass.said = Some("deleted, as spec.ttlSecondsAfterFinished says".to_owned());
+            return match api(&scan, ctx).delete(&scan.name_any(), &params).await {
+                Ok(_) => Ok(None),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                Err(error) => Err(Error::kubernetes("delete the scan")(error)),
+            };
+        }
         Effect::ReadScan(id) => {
             pass.facts.scan = Some(ask(seen, ctx, async |caller| caller.scan(&id).await).await);
         }
@@ -179,6 +189,7 @@ impl Effect {
             Self::CloseClaim(_) => "close_claim",
             Self::Start(_) => "start",
             Self::ReadScan(_) => "read_scan",
+            Self::Expire => "expire",
         }
     }
 }

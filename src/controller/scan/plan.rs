@@ -10,6 +10,8 @@ mod tests;
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use connectors_api::wire::{ConnectorId, ScanId};
 
 use super::observed::Observed;
@@ -44,7 +46,12 @@ pub(super) enum Effect {
     Start(ConnectorId),
     /// Read the scan.
     ReadScan(ScanId),
+    /// Delete the object.
+    Expire,
 }
+
+/// The longest wait for the end of an object's time: the wall clock may be set meanwhile.
+const EXPIRY_LOOK: Duration = Duration::from_hours(1);
 
 /// The next step for what was observed.
 pub(super) fn plan(o: &Observed) -> Plan {
@@ -55,6 +62,7 @@ pub(super) fn plan(o: &Observed) -> Plan {
             Some((claim, _)) if o.status.scan_id.is_some() || done => {
                 Plan { effect: Some(Effect::CloseClaim(claim.nonce.clone())), ..Plan::at_rest(o) }
             }
+            _ if done && !o.object.deleting => expiry(o),
             _ => Plan::at_rest(o),
         };
     }
@@ -66,6 +74,10 @@ pub(super) fn plan(o: &Observed) -> Plan {
     // Nobody looks again at what is over, so that a claim is closed now: the verdict first, and then, in the same pass, it.
     let over = plan.status.phase.is_some_and(|phase| phase.is_terminal()) && o.claim.is_some();
     match plan.effect {
+        None if plan.status.phase.is_some_and(|phase| phase.is_terminal()) && !over => {
+            let left = lifetime(o, &plan.status).map(|left| left.clamp(Duration::from_secs(1), EXPIRY_LOOK));
+            Plan { requeue: left, ..plan }
+        }
         None if over => Plan { effect: Some(Effect::Record(Box::new(plan.status.clone()))), ..plan },
         // `Ready` is there from the first touch, before anything is done that may take time.
         Some(_) if o.status.conditions.is_empty() => {
@@ -73,6 +85,23 @@ pub(super) fn plan(o: &Observed) -> Plan {
         }
         _ => plan,
     }
+}
+
+/// Waits until the object's time after its end is over.
+fn expiry(o: &Observed) -> Plan {
+    let rest = Plan::at_rest(o);
+    match lifetime(o, &o.status) {
+        None => rest,
+        Some(Duration::ZERO) => Plan { effect: Some(Effect::Expire), ..rest },
+        Some(left) => Plan { requeue: Some(left.min(EXPIRY_LOOK)), ..rest },
+    }
+}
+
+/// How long an object that is over still stays; none: for ever.
+fn lifetime(o: &Observed, status: &ScanStatus) -> Option<Duration> {
+    let after_its_end = SignedDuration::from_secs(o.spec.ttl_seconds_after_finished?);
+    let left = after_its_end - o.now.duration_since(status.completion_time?);
+    Some(Duration::try_from(left).unwrap_or_default())
 }
 
 impl Plan {

@@ -251,3 +251,31 @@ fn an_id_that_no_api_could_have_given_is_never_sent() {
     world.assert_said(ScanPhase::Failed, "ScanLost", "status.scanId is not an id");
     assert_eq!(world.log, ["status"]);
 }
+
+#[test]
+fn a_scan_that_is_over_goes_when_its_time_is() {
+    for (ttl, crashes) in [(None, &[][..]), (Some(0), &[]), (Some(7200), &[]), (Some(7200), &[1, 2, 3])] {
+        let mut world = World::running();
+        (world.lasts, world.spec.ttl_seconds_after_finished) = (Some(60), ttl);
+        world.run(crashes);
+        assert_eq!((world.status.phase, world.expired), (Some(ScanPhase::Completed), ttl.is_some()));
+        let stayed = world.now.duration_since(world.status.completion_time.unwrap()).as_secs();
+        assert!(ttl.is_none_or(|ttl| (ttl..ttl + 20).contains(&stayed)), "{ttl:?}: {stayed}");
+    }
+    let mut never_begun = World::new();
+    never_begun.connector = Err(Blocked::new(Reason::ConnectorNotFound, "not there"));
+    never_begun.spec.starting_deadline_seconds = Some(60);
+    never_begun.spec.ttl_seconds_after_finished = Some(30);
+    never_begun.run(&[]);
+    assert_eq!((never_begun.status.phase, never_begun.expired), (Some(ScanPhase::Failed), true));
+
+    let mut deleting = World::running();
+    (deleting.lasts, deleting.spec.ttl_seconds_after_finished) = (Some(1), Some(10));
+    while deleting.status.completion_time.is_none() {
+        deleting.one_pass();
+        deleting.pass(5);
+    }
+    deleting.object.deleting = true;
+    deleting.pass(60);
+    assert_eq!((deleting.one_pass(), deleting.expired), (None, false));
+}

@@ -74,6 +74,8 @@ pub(super) struct World {
     pub lasts: Option<i64>,
     /// How a scan ends.
     pub ends: ScanState,
+    /// The object was deleted, since its time was over.
+    pub expired: bool,
     pub log: Vec<String>,
     pub posts: Vec<String>,
     claims_seen: BTreeMap<String, Timestamp>,
@@ -132,6 +134,7 @@ impl World {
             connector_gone: false,
             lasts: Some(60),
             ends: ScanState::Completed,
+            expired: false,
             log: Vec::new(),
             posts: Vec::new(),
             claims_seen: BTreeMap::new(),
@@ -272,6 +275,11 @@ impl World {
                 assert!(!self.scans.iter().any(|scan| scan.ours), "a second scan: {:#?}", self.log);
                 self.posts.push(nonce.clone());
                 pass.facts.started = Some(self.start(&id));
+            }
+            Effect::Expire => {
+                assert!(self.status.phase.is_some_and(|phase| phase.is_terminal()) && !self.expired);
+                self.expired = true;
+                return Step::Quiet(None);
             }
             Effect::ReadScan(id) => {
                 let shown = |scan: &&Remote| scan.read.scan_id == id && scan.shown_from <= self.now;
@@ -434,5 +442,6 @@ fn name(effect: &Effect) -> &'static str {
         Effect::CloseClaim(_) => "close",
         Effect::Start(_) => "start",
         Effect::ReadScan(_) => "read scan",
+        Effect::Expire => "expire",
     }
 }
