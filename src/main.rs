@@ -65,6 +65,9 @@ struct RunArgs {
     /// a change is noticed at the workspace's next poll.
     #[arg(long, env = "SLIMIO_WATCH_SECRETS", default_value_t = true, action = clap::ArgAction::Set)]
     watch_secrets: bool,
+    /// How many seconds a watch goes on before it begins anew with a list, so that nothing is forgotten whose event was never told.
+    #[arg(long, env = "SLIMIO_RELIST_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(10..))]
+    relist_seconds: u64,
     /// Give risk score and number of findings of each connector as metrics: two series a connector.
     #[arg(long, env = "SLIMIO_CONNECTOR_METRICS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     connector_metrics: bool,
@@ -106,6 +109,7 @@ fn run(args: RunArgs) -> Result<(), Box<dyn std::error::Error>> {
             leader_elect: args.leader_elect,
             identity,
             connector_metrics: args.connector_metrics,
+            relist: Duration::from_secs(args.relist_seconds),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), permitted = %settings.permitted, namespace = settings.namespace, "starting");
         controller::run(client, settings, options, signal()?).await?;

@@ -128,3 +128,98 @@ fn span(kind: &'static str, meta: &ObjectMeta) -> tracing::Span {
         outcome = tracing::field::Empty,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::channel::mpsc::unbounded;
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::controller::Guarded;
+    use crate::controller::context::Caches;
+    use crate::controller::index::Index;
+    use crate::controller::{Leadership, Objects, Settings};
+    use crate::crd::{ClusterWorkspace, Connector, Scan, ScanSchedule, Workspace};
+    use crate::remote::PermittedEndpoints;
+
+    static SOUND: AtomicUsize = AtomicUsize::new(0);
+    static POISON: AtomicUsize = AtomicUsize::new(0);
+
+    /// Panics on its first two looks at the one object.
+    fn panics<'a>(
+        connector: &'a Connector,
+        _: &'a Context,
+    ) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        async move {
+            if connector.metadata.name.as_deref() == Some("poison") {
+                assert!(POISON.fetch_add(1, Ordering::SeqCst) >= 2, "as a bug would");
+            } else {
+                SOUND.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(None)
+        }
+        .boxed()
+    }
+
+    fn context() -> Arc<Context> {
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::ready(Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody")))
+        });
+        let settings = Settings {
+            permitted: PermittedEndpoints::new(&[]),
+            namespace: "slimio-system".to_owned(),
+            namespaces: None,
+            watch_secrets: true,
+        };
+        let caches = Caches {
+            connectors: Objects::kept(reflector::store().0, unbounded().0),
+            scans: Objects::<Scan>::kept(reflector::store().0, unbounded().0),
+            schedules: Objects::<ScanSchedule>::kept(reflector::store().0, unbounded().0),
+            workspaces: Objects::<Workspace>::kept(reflector::store().0, unbounded().0),
+            cluster_workspaces: Objects::<ClusterWorkspace>::kept(reflector::store().0, unbounded().0),
+        };
+        let client = kube::Client::new(nobody, "default");
+        let (leadership, metrics) = (Leadership::alone(), Arc::default());
+        Arc::new(Context::new(client, settings, caches, Arc::new(Index::default()), leadership, metrics))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_costs_that_objects_turn_alone_and_it_has_another_one() {
+        let (cache, mut writer) = reflector::store::<Packed<Connector>>();
+        let mut objects = Vec::new();
+        writer.apply_watcher_event(&Event::Init);
+        for name in ["a", "poison", "b", "c"] {
+            let connector = serde_json::json!({
+                "apiVersion": "slim.io/v1alpha1", "kind": "Connector",
+                "metadata": {"name": name, "namespace": "team", "uid": name, "generation": 1}, "spec": {},
+            });
+            let object: Guarded<Connector> = serde_json::from_value(connector).unwrap();
+            assert!(object.0.is_ok());
+            let object = Packed::new(&object);
+            writer.apply_watcher_event(&Event::InitApply(object.clone()));
+            objects.push(Ok(object));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        let events = futures::stream::iter(objects).chain(futures::stream::pending()).boxed();
+        let (_waker, woken) = unbounded();
+        let ctx = context();
+        // One at a time: the others come after the panic, too.
+        let running = control(
+            "Connector",
+            Watch { cache, events, woken },
+            1,
+            Arc::clone(&ctx),
+            std::future::pending(),
+            panics,
+        );
+        let done = tokio::time::timeout(Duration::from_mins(1), running).await;
+        assert!(done.is_err(), "it goes on");
+        assert_eq!(SOUND.load(Ordering::SeqCst), 3);
+        assert_eq!(POISON.load(Ordering::SeqCst), 3, "twice in vain, and once well");
+        let metrics = ctx.metrics.encode();
+        assert!(metrics.contains("outcome=\"bug\"} 2"), "{metrics}");
+    }
+}

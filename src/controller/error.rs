@@ -60,9 +60,29 @@ impl Error {
         match self {
             Self::Conflict { .. } => Duration::from_millis(100) * (1 + failures.min(20)),
             Self::NotLeading => Duration::from_secs(5),
+            // That nobody answers says nothing of the object, and whoever comes back is not to be kept waiting for minutes.
+            Self::Kubernetes { source, .. } if !matches!(**source, kube::Error::Api(_)) => {
+                Duration::from_secs(1) * 2_u32.saturating_pow(failures.min(4))
+            }
             Self::Kubernetes { .. } | Self::Restless(_) | Self::Panicked => {
                 (Duration::from_secs(1) * 2_u32.saturating_pow(failures.min(9))).min(Duration::from_mins(5))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_waits_ever_longer_and_who_gets_no_answer_a_quarter_of_a_minute_at_most() {
+        let status = kube::core::Status::failure("no", "Forbidden").with_code(403);
+        let refused = Error::kubernetes("read")(kube::Error::Api(status.boxed()));
+        let unanswered =
+            Error::kubernetes("read")(kube::Error::Service(Box::new(std::io::Error::other("no connection"))));
+        let waits = |error: &Error| [1, 4, 20].map(|failures| error.wait(failures).as_secs());
+        assert_eq!(waits(&refused), [2, 16, 300]);
+        assert_eq!(waits(&unanswered), [2, 16, 16]);
     }
 }

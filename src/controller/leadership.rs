@@ -99,10 +99,14 @@ pub(super) async fn campaign(
 ) {
     let api = Api::<Lease>::namespaced(client, &namespace);
     let mut watched = Watched::default();
+    let (mut led, mut failing) = (false, false);
     tokio::pin!(stop);
     loop {
         let asked = Instant::now();
-        match step(&api, &me, &mut watched).await {
+        let stepped = step(&api, &me, &mut watched).await;
+        // Said once, until it works again.
+        let failed_before = std::mem::replace(&mut failing, stepped.is_err());
+        match stepped {
             Ok(true) => {
                 if !leadership.leads() {
                     tracing::info!(lease = NAME, namespace, holder = me, "leading");
@@ -115,9 +119,20 @@ pub(super) async fn campaign(
                 }
                 leadership.set(None);
             }
-            Err(error) => tracing::warn!(%error, lease = NAME, namespace, "cannot renew the lease"),
+            Err(error) if !failed_before => {
+                tracing::warn!(%error, lease = NAME, namespace, "cannot renew the lease; it is tried again");
+            }
+            Err(_) if led && !leadership.leads() => {
+                tracing::warn!(
+                    lease = NAME,
+                    namespace,
+                    "the lease was not renewed in time: nothing is done until it is"
+                );
+            }
+            Err(_) => {}
         }
-        metrics.leads(leadership.leads());
+        led = leadership.leads();
+        metrics.leads(led);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = &mut stop => break,

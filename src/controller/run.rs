@@ -41,6 +41,8 @@ pub struct Options {
     pub identity: String,
     /// Whether risk and findings of each connector are metrics.
     pub connector_metrics: bool,
+    /// How long a watch goes on before it begins anew with a list.
+    pub relist: Duration,
 }
 
 /// The operator could not run.
@@ -108,6 +110,7 @@ pub async fn run(
         index: Arc::clone(&index),
         health: Arc::clone(&health),
         schedules: report,
+        relist: options.relist,
     };
     let (gone, workspaces_gone) = unbounded();
     let (connector_gone, connectors_gone) = unbounded();

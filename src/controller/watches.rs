@@ -1,14 +1,16 @@
 //! The watches and their caches: one of each a kind and scope, the scope being the whole cluster or one of the namespaces that
 //! the operator is held to. What no reconcile reads is dropped before it is kept. A watch that is interrupted says so once,
-//! is not ready until it goes on, and goes on by itself.
+//! is not ready until it goes on, and goes on by itself. Now and then it begins anew with a list, so that no object is forgotten
+//! whose event was never told.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
@@ -119,6 +121,8 @@ pub(super) struct Opener {
     pub health: Arc<Health>,
     /// Told of the schedules that a changed object concerns.
     pub schedules: UnboundedSender<ObjectKey>,
+    /// How long a watch goes on before it begins anew with a list.
+    pub relist: Duration,
 }
 
 impl Opener {
@@ -163,7 +167,7 @@ impl Opener {
             let (index, scope_of_index, gone) = (Arc::clone(&self.index), scope.clone(), gone.clone());
             let (before, mut writer) = (cache.clone(), writer);
             let schedules = self.schedules.clone();
-            let events = watcher(api(scope), watcher::Config::default())
+            let events = relisted(api(scope), watcher::Config::default(), self.relist)
                 .default_backoff()
                 .modify(|object| strip(object.meta_mut()))
                 .map(move |event| {
@@ -197,7 +201,7 @@ impl Opener {
         let open = |scope| {
             let watching = self.watching::<Secret>(scope);
             let api: Api<PartialObjectMeta<Secret>> = api(&self.client, scope);
-            watcher(api, config.clone())
+            relisted(api, config.clone(), self.relist)
                 .default_backoff()
                 .inspect(move |event| heard(&watching, event))
                 .try_filter_map(|event| std::future::ready(Ok(secret_event(event))))
@@ -205,6 +209,21 @@ impl Opener {
         };
         self.scopes.iter().map(open).collect()
     }
+}
+
+/// A watch that begins anew with a list from time to time.
+fn relisted<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    every: Duration,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    stream::repeat_with(move || {
+        watcher(api.clone(), config.clone()).take_until(tokio::time::sleep(every)).boxed()
+    })
+    .flatten()
 }
 
 /// A Secret and its resourceVersion; none: it is gone.
@@ -235,7 +254,7 @@ pub(super) async fn heed_secrets(
     changes: Vec<BoxStream<'static, Result<SecretEvent, watcher::Error>>>,
     ctx: Arc<Context>,
 ) {
-    let mut changes = futures::stream::select_all(changes);
+    let mut changes = stream::select_all(changes);
     while let Some(change) = changes.next().await {
         if let Ok((key, version)) = change {
             ctx.secret_changed(key, version.as_deref());

@@ -33,7 +33,7 @@ struct Report {
 
 async fn run(plan: Plan) -> Report {
     let begun = Instant::now();
-    let rig = Rig::start("plan", plan.api.switches()).await;
+    let rig = Rig::start_with("plan", plan.api.switches(), plan.elects).await;
     let ran = tokio::time::timeout(
         LIMIT,
         rig.keeping(async {
@@ -170,6 +170,73 @@ fn on_the_way_up(workload: Workload) -> Vec<Plan> {
     troubles.into_iter().map(plan).collect()
 }
 
+/// The API sends elsewhere, answers without end or a byte a second, or refuses the key while something is under way.
+fn strange_answers(all: bool) -> Vec<Plan> {
+    let at = |workload, route: &str, nth, action| {
+        Plan::one(workload, At::Named(format!("{route}: received"), nth), action)
+    };
+    let mut plans = vec![
+        at(Workload::Create, "create_connector", 0, Action::Dripped),
+        at(Workload::Create, "create_connector", 0, Action::Redirected),
+        at(Workload::Create, "create_connector", 0, Action::Endless),
+        at(Workload::Create, "list_connectors", 1, Action::Redirected),
+        at(Workload::Create, "list_connectors", 1, Action::Endless),
+        at(Workload::Create, "test_connector", 0, Action::Redirected),
+        at(Workload::Delete, "delete_connector", 0, Action::Redirected),
+        at(Workload::Delete, "delete_connector", 0, Action::Endless),
+        at(Workload::Delete, "read_connector", 0, Action::Redirected),
+        at(Workload::Create, "create_connector", 0, Action::Refused(401)),
+        at(Workload::Create, "list_connectors", 1, Action::Refused(401)),
+        at(Workload::Create, "test_connector", 0, Action::Refused(403)),
+        at(Workload::Delete, "delete_connector", 0, Action::Refused(403)),
+    ];
+    if all {
+        let refused = [401, 403].map(Action::Refused);
+        for route in ["list_connectors", "create_connector", "test_connector", "read_connector"] {
+            plans.extend(refused.map(|action| at(Workload::Create, route, 0, action)));
+        }
+        plans.extend(refused.map(|action| at(Workload::Delete, "delete_connector", 0, action)));
+        plans.push(at(Workload::Delete, "delete_connector", 0, Action::Dripped));
+        plans.push(at(Workload::Create, "list_connectors", 1, Action::Dripped));
+    }
+    plans
+}
+
+/// The lease is got, renewed and given back.
+fn at_the_lease() -> Vec<Plan> {
+    let named = |name: &str, action| (At::Named(name.to_owned(), 0), action);
+    let elected = |triggers| Plan { elects: true, triggers, ..Plan::calm(Workload::Create) };
+    let (sent, acknowledged) = ("update leases: sent", "update leases: acknowledged");
+    let mut plans = Vec::new();
+    // While something is under way.
+    for action in [Action::Kill, Action::AnswerLost, Action::Refused(409), Action::Refused(500)] {
+        plans.push(elected(vec![named(sent, action)]));
+    }
+    plans.push(elected(vec![named(acknowledged, Action::Kill)]));
+    // By a successor, and by one that ends in good order.
+    for (end, action) in [
+        (Action::Kill, Action::Kill),
+        (Action::Kill, Action::AnswerLost),
+        (Action::Terminate, Action::Kill),
+        (Action::Terminate, Action::AnswerLost),
+    ] {
+        plans.push(elected(vec![named("create_connector: done", end), named(sent, action)]));
+    }
+    plans
+}
+
+/// A watch that does not tell of the deletion. What it was begun with is known, so it is begun anew before.
+fn untold() -> Vec<Plan> {
+    let begun_anew = (At::Named("list_connectors: received".to_owned(), 0), Action::Kill);
+    let watch = |action| (At::Named("watch connectors: sent".to_owned(), 0), action);
+    [Action::EventSwallowed, Action::WatchSilent]
+        .map(|action| Plan {
+            triggers: vec![begun_anew.clone(), watch(action)],
+            ..Plan::calm(Workload::DeleteLater)
+        })
+        .into()
+}
+
 /// Every kind of API, in peace and with the answers lost that matter most.
 fn at_every_api(all: bool) -> Vec<Plan> {
     let of = |api| {
@@ -196,7 +263,13 @@ async fn every_plan_ends_as_promised() {
         .collect();
     assert!(!chosen.is_empty(), "no workload is called {wanted:?}");
     let calm = run_all(chosen.iter().map(|workload| Plan::calm(*workload)).collect()).await;
+    // Those that wait longest come first.
     let mut todo = Vec::new();
+    if chosen.contains(&Workload::Create) {
+        todo.extend(strange_answers(all));
+        todo.extend(at_the_lease());
+        todo.extend(untold());
+    }
     for report in &calm {
         let workload = report.plan.workload;
         let trace = &report.trace;
@@ -208,6 +281,9 @@ async fn every_plan_ends_as_promised() {
                 let nth = (0..trace.len()).step_by(step);
                 todo.extend(nth.map(|nth| Plan::one(workload, At::Step(nth), Action::Kill)));
             }
+            // What comes of them is judged in peace: a list that lies for longer than a create may take to appear is beyond what
+            // is promised.
+            Workload::ListEmptied | Workload::ListFlaps | Workload::DeleteLater => {}
             _ => todo.extend(plans(workload, trace, all)),
         }
         if workload == Workload::Create {

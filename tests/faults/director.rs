@@ -80,6 +80,8 @@ impl Director {
             Action::Refused(code) => Some(KubeFault::Refused(code)),
             Action::Late => Some(KubeFault::Delayed(Duration::from_secs(2))),
             Action::EventHeld => Some(KubeFault::Holds(0, Duration::from_secs(5))),
+            Action::EventSwallowed => Some(KubeFault::Swallows(0)),
+            Action::WatchSilent => Some(KubeFault::Holds(0, Duration::from_secs(3600))),
             Action::WatchCut => Some(KubeFault::CutAfter(0)),
             Action::WatchGone => Some(KubeFault::Gone),
             Action::OlderList => Some(KubeFault::Older),
@@ -105,6 +107,10 @@ impl Director {
             Action::Html => Some(Fault::Body("<html><body>bad gateway</body></html>".to_owned())),
             Action::CutOff => Some(Fault::ResetAfter(90)),
             Action::Late => Some(Fault::Late(Duration::from_secs(2))),
+            // To where nobody listens: the port of "discard".
+            Action::Redirected => Some(Fault::Redirect("http://127.0.0.1:9/api/v1/connectors".to_owned())),
+            Action::Dripped => Some(Fault::Drip(Duration::from_secs(1))),
+            Action::Endless => Some(Fault::Endless),
             _ => None,
         }
     }

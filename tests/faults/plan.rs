@@ -26,10 +26,16 @@ pub(crate) enum Workload {
     SuspendThenRetain,
     /// Twenty are applied at once.
     Twenty,
+    /// The API lists nothing, with 200, while one is ready, another is applied and the first is deleted.
+    ListEmptied,
+    /// The same while every second list is empty.
+    ListFlaps,
+    /// A ready one is deleted once all that is to go wrong has gone wrong.
+    DeleteLater,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Create,
         Self::CreateThenDelete,
         Self::Delete,
@@ -39,6 +45,9 @@ impl Workload {
         Self::KeyRotated,
         Self::SuspendThenRetain,
         Self::Twenty,
+        Self::ListEmptied,
+        Self::ListFlaps,
+        Self::DeleteLater,
     ];
 }
 
@@ -65,10 +74,20 @@ pub(crate) enum Action {
     Html,
     /// Carried out, and cut off within the answer's body.
     CutOff,
+    /// Not carried out, and sent elsewhere.
+    Redirected,
+    /// Carried out, and answered a byte a second.
+    Dripped,
+    /// Carried out, and answered without end.
+    Endless,
     /// Carried out two seconds late.
     Late,
     /// A watch whose first event comes five seconds late.
     EventHeld,
+    /// A watch whose first event is never told.
+    EventSwallowed,
+    /// A watch that stays open and tells nothing.
+    WatchSilent,
     /// A watch that ends before its first event.
     WatchCut,
     /// A watch that is told that its version is too old.
@@ -100,7 +119,7 @@ pub(crate) enum Api {
     NoConfig,
     /// Lists are three seconds behind.
     LaggingList,
-    /// Newest first, and the last of each page comes again on the next.
+    /// Newest first, three a page, and the last of each page comes again on the next.
     MovingPages,
     /// Bare answers: no metadata, no scan history, times with fractions.
     Bare,
@@ -134,7 +153,9 @@ impl Api {
             Self::SampleConfig => Switches { readable: Readable::Sample, ..plain },
             Self::NoConfig => Switches { readable: Readable::Nothing, ..plain },
             Self::LaggingList => Switches { list_lag: three, ..plain },
-            Self::MovingPages => Switches { newest_first: true, list: Listing::Overlapping, ..plain },
+            Self::MovingPages => {
+                Switches { most_a_page: 3, newest_first: true, list: Listing::Overlapping, ..plain }
+            }
             Self::Bare => Switches { metadata: false, scan_history: false, fractions: true, ..plain },
             Self::UnknownStates => {
                 Switches { created_state: "warming_up".to_owned(), test_moves_state: false, ..plain }
@@ -153,16 +174,18 @@ pub(crate) struct Plan {
     pub(crate) api: Api,
     /// One after the other; each is counted from the one before.
     pub(crate) triggers: Vec<(At, Action)>,
+    /// Whether the operator has to be elected.
+    pub(crate) elects: bool,
 }
 
 impl Plan {
     /// Nothing goes wrong.
     pub(crate) fn calm(workload: Workload) -> Self {
-        Self { workload, api: Api::Plain, triggers: Vec::new() }
+        Self { workload, api: Api::Plain, triggers: Vec::new(), elects: false }
     }
 
     pub(crate) fn one(workload: Workload, at: At, action: Action) -> Self {
-        Self { workload, api: Api::Plain, triggers: vec![(at, action)] }
+        Self { triggers: vec![(at, action)], ..Self::calm(workload) }
     }
 }
 
@@ -171,6 +194,9 @@ impl fmt::Display for Plan {
         write!(f, "{:?}", self.workload)?;
         if self.api != Api::Plain {
             write!(f, " at an API of kind {:?}", self.api)?;
+        }
+        if self.elects {
+            f.write_str(" elected")?;
         }
         for (at, action) in &self.triggers {
             match at {

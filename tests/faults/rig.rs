@@ -231,7 +231,12 @@ async fn operator(
         permitted_endpoints: vec![ledger.endpoint().to_owned()],
         kubeconfig: Some(proxy.kubeconfig().to_path_buf()),
         namespace: Some(namespace.to_owned()),
-        args: vec![format!("--namespaces={namespace}"), format!("--leader-elect={elects}")],
+        args: vec![
+            format!("--namespaces={namespace}"),
+            format!("--leader-elect={elects}"),
+            // What is never told by a watch is to be found within a plan's time.
+            "--relist-seconds=60".to_owned(),
+        ],
         env: vec![("RUST_LOG".to_owned(), "info,slimio_operator=debug".to_owned())],
     };
     Operator::start(cluster, options).await.unwrap()

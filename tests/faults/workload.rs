@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::ledger::Deed;
+use testbed::ledger::{Deed, Listing};
 
 use crate::oracle::{Expected, is_ready};
 use crate::plan::{Action, At, Workload};
@@ -21,12 +21,20 @@ pub(crate) async fn run(
     let ready = async |name: &str| rig.until(name, PATIENCE, is_ready).await;
     let gone = async |name: &str| rig.until(name, PATIENCE, |it| it.is_none()).await;
     let arm = || rig.director.arm(triggers);
+    // A key that was refused is put right by a person, once it was refused.
+    let mended = async || {
+        if triggers.iter().any(|(_, action)| matches!(action, Action::Refused(401 | 403))) {
+            until_all_went_wrong(rig).await;
+            rig.write_key("second-key").await;
+        }
+    };
     let one = |creates| Expected { ready: vec!["a".to_owned()], creates, retained: 0 };
     let none = |creates| Expected { ready: Vec::new(), creates, retained: 0 };
     match workload {
         Workload::Create => {
             arm();
             rig.create("a", "one").await;
+            mended().await;
             ready("a").await?;
             Ok(one((1, 1)))
         }
@@ -45,6 +53,7 @@ pub(crate) async fn run(
             ready("a").await?;
             arm();
             rig.delete("a").await;
+            mended().await;
             gone("a").await?;
             Ok(none((1, 1)))
         }
@@ -105,6 +114,35 @@ pub(crate) async fn run(
             gone("a").await?;
             Ok(Expected { retained: 1, ..none((2, 2)) })
         }
+        Workload::ListEmptied | Workload::ListFlaps => {
+            rig.create("a", "one").await;
+            ready("a").await?;
+            arm();
+            let lying = if workload == Workload::ListFlaps { Listing::Flapping } else { Listing::Empty };
+            rig.ledger.set(|switches| switches.list = lying);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            rig.create("b", "two").await;
+            ready("b").await?;
+            if rig.ledger.count(Deed::Created) != 2 || rig.ledger.count(Deed::Deleted) != 0 {
+                return Err("something was done on the strength of an empty list".to_owned());
+            }
+            rig.delete("a").await;
+            gone("a").await?;
+            rig.ledger.set(|switches| switches.list = Listing::True);
+            ready("b").await?;
+            Ok(Expected { ready: vec!["b".to_owned()], creates: (2, 2), retained: 0 })
+        }
+        Workload::DeleteLater => {
+            rig.create("a", "one").await;
+            ready("a").await?;
+            arm();
+            until_all_went_wrong(rig).await;
+            // What was just begun anew has its first list behind it.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            rig.delete("a").await;
+            gone("a").await?;
+            Ok(none((1, 1)))
+        }
         Workload::Twenty => {
             arm();
             let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
@@ -116,5 +154,12 @@ pub(crate) async fn run(
             }
             Ok(Expected { ready: names, creates: (20, 20), retained: 0 })
         }
+    }
+}
+
+async fn until_all_went_wrong(rig: &Rig) {
+    let begun = tokio::time::Instant::now();
+    while rig.director.left() > 0 && begun.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

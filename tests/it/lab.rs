@@ -356,3 +356,21 @@ pub(crate) fn id(connector: &Connector) -> String {
     let id = connector.status.as_ref().and_then(|status| status.connector_id.clone());
     id.unwrap_or_else(|| panic!("{} has no id: {:#?}", connector.name_any(), connector.status))
 }
+
+/// The ClusterRole of that name with the rights that docs/operations.md gives the operator, and those on its Lease.
+pub(crate) fn rights(name: &str) -> String {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"));
+    let begin = "kind: ClusterRole\nmetadata: {name: slimio-operator}\nrules:\n";
+    let rules =
+        page.split(begin).nth(1).and_then(|rest| rest.split("---").next()).expect("it is on the page");
+    format!(
+        "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: {name}}}
+rules:
+{rules}
+  - {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update]}}
+"
+    )
+}

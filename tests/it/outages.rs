@@ -1,11 +1,13 @@
 //! Parts that go away and come back, and an operator that is killed: nothing twice, nothing lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use reqwest::Method;
+use serde_json::{Value, json};
 use slimio_operator::crd::Connector;
-use testbed::Exit;
+use testbed::{Exit, Operator, OperatorOptions};
 
-use crate::lab::{Lab, condition, id};
+use crate::lab::{Lab, condition, id, rights};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_at_create_and_at_delete_is_waited_for() {
@@ -148,7 +150,7 @@ async fn the_operator_ends_cleanly_waits_for_its_crds_and_serves_health_and_metr
         "slimio_reconcile_duration_seconds",
         "slimio_api_requests_total",
         "slimio_effects_total",
-        "slimio_leading 1",
+        "\nslimio_leading 1\n",
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
@@ -212,6 +214,126 @@ async fn the_api_is_asked_through_the_proxy_of_the_environment_and_kubernetes_is
     let asked =
         tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the proxy is asked").unwrap();
     assert!(asked.starts_with(&format!("GET {}/api/v1/connectors", lab.parts.server.endpoint())), "{asked}");
+}
+
+/// Waits until this is so.
+async fn until(what: &str, lab: &Lab, enough: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !enough().await {
+        assert!(begun.elapsed() < Duration::from_secs(180), "not {what}:\n{}", lab.parts.operator.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn leads(lab: &Lab) -> bool {
+    lab.parts.operator.metrics().await.unwrap().lines().any(|line| line == "slimio_leading 1")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubernetes_api_that_is_away_for_a_minute_costs_that_minute_and_nothing_else() {
+    let mut lab = Lab::alone("no-kube").await;
+    let bucket = lab.bucket(1).await;
+    lab.apply(&lab.connector("a", &bucket, "")).await;
+    let before = id(&lab.until_ready("a").await);
+    lab.parts_mut().cluster.stop_api_server().await.unwrap();
+    let ready = format!("{}/readyz", lab.parts.operator.http_addr());
+    until("unready", &lab, async || http_status(&ready).await == 503).await;
+    until("without the lead", &lab, async || !leads(&lab).await).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(lab.parts.operator.process().exit().is_none(), "{}", lab.parts.operator.log());
+
+    lab.parts_mut().cluster.start_api_server().await.unwrap();
+    lab.apply(&lab.connector("b", &bucket, "")).await;
+    let served =
+        |it: &Connector| condition(it.status.as_ref(), "Ready").is_some_and(|(truth, ..)| truth == "True");
+    lab.until_within("b", "Ready", Duration::from_secs(120), served).await;
+    until("ready", &lab, async || http_status(&ready).await == 200).await;
+    assert!(leads(&lab).await);
+    assert_eq!(id(&lab.until_ready("a").await), before);
+    let asked = lab.requests().await;
+    let creates = asked.iter().filter(|request| *request == "POST /api/v1/connectors").count();
+    assert_eq!(creates, 2, "{asked:?}");
+    assert!(!asked.iter().any(|request| request.starts_with("DELETE")), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_withdrawn_and_a_token_that_ends_are_told_and_got_over() {
+    let mut lab = Lab::alone("withdrawn").await;
+    lab.parts_mut().operator.stop().await.unwrap();
+    let bucket = lab.bucket(1).await;
+    let accounts = "/api/v1/namespaces/slimio-system/serviceaccounts";
+    lab.apply(&rights("wavering")).await;
+    let account = lab.parts.cluster.service_account("slimio-system", "wavering", "wavering").await.unwrap();
+    // As in a pod: the token is in a file, where another one appears in time.
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&account).unwrap()).unwrap();
+    let token = account.with_file_name("token-wavering");
+    std::fs::write(&token, config["users"][0]["user"]["token"].as_str().unwrap()).unwrap();
+    config["users"][0]["user"] = json!({"tokenFile": token});
+    std::fs::write(&account, config.to_string()).unwrap();
+    let options = OperatorOptions {
+        permitted_endpoints: vec![lab.parts.server.endpoint().to_owned()],
+        kubeconfig: Some(account),
+        ..OperatorOptions::default()
+    };
+    let operator = Operator::start(&lab.parts.cluster, options).await.unwrap();
+    lab.parts_mut().operator = operator;
+    lab.apply(&lab.connector("a", &bucket, "")).await;
+    lab.until_ready("a").await;
+
+    let none = rights("wavering").split("rules:").next().map(|head| format!("{head}rules: []")).unwrap();
+    lab.apply(&none).await;
+    lab.apply(&lab.connector("b", &bucket, "")).await;
+    until("told", &lab, async || {
+        let log = lab.parts.operator.log();
+        log.lines().any(|line| line.contains("reconcile failed") && line.contains("is forbidden"))
+    })
+    .await;
+    let metrics = lab.parts.operator.metrics().await.unwrap();
+    assert!(metrics.contains("kind=\"Connector\",outcome=\"kubernetes\""), "{metrics}");
+    // Without the Lease nothing is done any more.
+    until("without the lead", &lab, async || !leads(&lab).await).await;
+    assert_eq!(lab.remote().await.len(), 1);
+    lab.apply(&rights("wavering")).await;
+    let is_ready =
+        |it: &Connector| condition(it.status.as_ref(), "Ready").is_some_and(|(truth, ..)| truth == "True");
+    lab.until_within("b", "Ready", Duration::from_secs(180), is_ready).await;
+
+    let cluster = &lab.parts.cluster;
+    cluster.request(Method::DELETE, &format!("{accounts}/wavering"), None).await.unwrap();
+    lab.apply(&lab.connector("c", &bucket, "")).await;
+    until("told", &lab, async || lab.parts.operator.log().contains("Unauthorized")).await;
+    let cluster = &lab.parts.cluster;
+    let again = json!({"metadata": {"name": "wavering"}});
+    cluster.request(Method::POST, accounts, Some(&again)).await.unwrap();
+    let wanted = json!({"spec": {"expirationSeconds": 3600}});
+    let issued = cluster.request(Method::POST, &format!("{accounts}/wavering/token"), Some(&wanted)).await;
+    std::fs::write(&token, issued.unwrap()["status"]["token"].as_str().unwrap()).unwrap();
+    lab.until_within("c", "Ready", Duration::from_secs(240), is_ready).await;
+    assert_eq!(lab.remote().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_removed_and_put_back_while_the_operator_runs_is_served_again() {
+    let lab = Lab::alone("no-kind").await;
+    let bucket = lab.bucket(1).await;
+    lab.apply(&lab.connector("a", &bucket, "")).await;
+    lab.until_ready("a").await;
+    let ready = format!("{}/readyz", lab.parts.operator.http_addr());
+    lab.kubectl(&["delete", "crd", "scans.slim.io", "--timeout=60s"]).await;
+    until("unready", &lab, async || http_status(&ready).await == 503).await;
+    let metrics = lab.parts.operator.metrics().await.unwrap();
+    assert!(metrics.contains("slimio_interrupted_watches{kind=\"Scan\"} 1"), "{metrics}");
+    // The other kinds go on.
+    lab.apply(&lab.connector("b", &bucket, "")).await;
+    lab.until_ready("b").await;
+    let crds = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"));
+    lab.parts.cluster.install_crds(crds).await.unwrap();
+    lab.apply(&lab.scan("s", "a", "")).await;
+    let ended = |it: &slimio_operator::crd::Scan| {
+        it.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+    };
+    lab.until_within("s", "over", Duration::from_secs(180), ended).await;
+    until("ready", &lab, async || http_status(&ready).await == 200).await;
 }
 
 async fn http_status(url: &str) -> u16 {

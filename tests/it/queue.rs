@@ -147,7 +147,7 @@ async fn who_waits_for_a_create_keeps_the_turn_that_it_was_told_over_a_restart_a
     let before = versions(&connectors(&lab).await);
     lab.parts_mut().operator.kill().await;
     lab.parts_mut().operator.restart().await.unwrap();
-    while !lab.parts.operator.metrics().await.unwrap().contains("slimio_leading 1") {
+    while !lab.parts.operator.metrics().await.unwrap().contains("\nslimio_leading 1\n") {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_secs(6)).await;

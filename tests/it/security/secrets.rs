@@ -7,7 +7,7 @@ use serde_json::Value;
 use testbed::faults::{KubeProxy, Verb};
 use testbed::{Operator, OperatorOptions};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, rights};
 
 const ACCOUNT: &str = "system:serviceaccount:slimio-system:watched";
 /// Whatever the operator asks of Secrets, with what it was answered.
@@ -18,21 +18,6 @@ omitStages: [RequestReceived]
 rules:
   - {level: RequestResponse, users: ['system:serviceaccount:slimio-system:watched'], resources: [{group: '', resources: [secrets]}]}
   - {level: None}
-";
-
-/// The rights that docs/operations.md gives it.
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: watched}
-rules:
-  - {apiGroups: [slim.io], resources: [workspaces, clusterworkspaces], verbs: [get, list, watch, patch]}
-  - {apiGroups: [slim.io], resources: [connectors, scans], verbs: [get, list, watch, patch]}
-  - {apiGroups: [slim.io], resources: [workspaces/status, clusterworkspaces/status, connectors/status, scans/status], verbs: [update]}
-  - {apiGroups: [''], resources: [secrets], verbs: [get, list, watch]}
-  - {apiGroups: [''], resources: [namespaces], verbs: [get]}
-  - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update]}
 ";
 
 /// The operator's requests for Secrets, as the API server put them down.
@@ -48,7 +33,7 @@ async fn secrets_are_watched_by_their_metadata_and_only_those_that_are_named_are
     lab.parts_mut().operator.stop().await.unwrap();
     let bucket = lab.bucket(1).await;
     let own = lab.namespace.clone();
-    lab.apply(RIGHTS).await;
+    lab.apply(&rights("watched")).await;
     let account = lab.parts.cluster.service_account("slimio-system", "watched", "watched").await.unwrap();
     // Secrets that nobody names, one of the same name elsewhere, and one that a workspace points to from another namespace.
     let other = lab.parts.cluster.create_namespace("other").await.unwrap();

@@ -153,7 +153,7 @@ fn test(id: &str, workspace: &str, book: &mut Book, switches: &Switches) -> Repl
 
 fn list(asked: &Asked, workspace: &str, book: &mut Book, switches: &Switches) -> Reply {
     let limit = match asked.query.get("limit").map_or(Ok(20), |text| text.parse::<usize>()) {
-        Ok(limit) if (1..=100).contains(&limit) => limit,
+        Ok(limit) if (1..=100).contains(&limit) => limit.min(switches.most_a_page),
         _ => return Reply::error(400, "INVALID_PARAMETERS", "limit must be a number from 1 to 100"),
     };
     let after = match asked.query.get("cursor").filter(|cursor| !cursor.is_empty()) {

@@ -16,6 +16,8 @@ pub struct Switches {
     pub list_lag: Duration,
     /// What a list says.
     pub list: Listing,
+    /// Most items of a page, whatever is asked for.
+    pub most_a_page: usize,
     /// Whether a list begins with the newest.
     pub newest_first: bool,
     /// `status` of a connector that was just created.
@@ -46,6 +48,7 @@ impl Default for Switches {
             readable: Readable::WithoutSecrets,
             list_lag: Duration::ZERO,
             list: Listing::True,
+            most_a_page: 100,
             newest_first: false,
             created_state: "pending_test".to_owned(),
             test: TestAnswer::Connected,
