@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::controller::{Context, Error, Leadership};
 use crate::crd::ScanSchedule;
-use observed::Facts;
+use observed::{Around, Facts};
 
 /// Most effects of one pass. A run that is missed, one that begins, a batch with deletions before and after it take seven.
 const STEPS: usize = 16;
@@ -30,17 +30,21 @@ pub(super) async fn reconcile(cached: &ScanSchedule, ctx: &Context) -> Result<Op
     let mut schedule = cached.clone();
     let mut facts = Facts::default();
     let mut fresh = false;
+    // Connectors and Scans may be many, so that they are gone through once a pass, and again for a spec that was read anew.
+    let Some(mut around) = Around::of(&schedule, ctx) else { return Ok(Some(FILLING)) };
     for _ in 0..STEPS {
-        let Some(observed) = observe::observe(&schedule, facts, ctx) else { return Ok(Some(FILLING)) };
+        let observed = observe::observe(&schedule, around, facts);
         let plan = plan::plan(&observed);
         let unchanged = plan.status == observed.status;
-        facts = observed.facts;
+        (facts, around) = (observed.facts, observed.around);
         if plan.effect.is_none() && unchanged {
             return Ok(plan.requeue);
         }
         if !fresh {
             let Some(there) = act::read_back(&schedule, ctx).await? else { return Ok(None) };
             (schedule, fresh) = (there, true);
+            let Some(seen) = Around::of(&schedule, ctx) else { return Ok(Some(FILLING)) };
+            around = seen;
             continue;
         }
         let Some(effect) = plan.effect else {

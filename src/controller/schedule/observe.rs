@@ -4,23 +4,36 @@
 use kube::core::{Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 
-use super::observed::{Facts, Object, Observed, Owned};
+use super::observed::{Around, Facts, Object, Observed, Owned};
 use crate::controller::{Context, Link, ObjectKey};
 use crate::crd::{Connector, ManagementPolicy, RUN_REQUESTED_ANNOTATION, Scan, ScanPhase, ScanSchedule};
 
 /// Longest value of a request that a status keeps.
 const REQUEST_LIMIT: usize = 256;
 
-/// Looks at everything. None while the caches are being filled: what they lack would say nothing.
-pub(super) fn observe(schedule: &ScanSchedule, facts: Facts, ctx: &Context) -> Option<Observed> {
-    let key = ObjectKey::of(&schedule.metadata);
-    let (connectors, scans) = (&ctx.caches.connectors, &ctx.caches.scans);
-    if !connectors.filled(&key.namespace) || !scans.filled(&key.namespace) {
-        return None;
+impl Around {
+    /// Looks around. None while the caches are being filled: what they lack would say nothing.
+    pub(super) fn of(schedule: &ScanSchedule, ctx: &Context) -> Option<Self> {
+        let key = ObjectKey::of(&schedule.metadata);
+        let (connectors, scans) = (&ctx.caches.connectors, &ctx.caches.scans);
+        if !connectors.filled(&key.namespace) || !scans.filled(&key.namespace) {
+            return None;
+        }
+        let uid = schedule.uid().unwrap_or_default();
+        let mut owned = Vec::new();
+        for name in ctx.index.referring::<Scan>(&Link::Schedule(key)) {
+            let found = scans.get(&name);
+            owned.extend(found.and_then(|found| found.0.as_ref().ok().and_then(|scan| seen(scan, &uid))));
+        }
+        Some(Self { connectors: selected(schedule, ctx), scans: owned })
     }
+}
+
+/// Puts together what is known.
+pub(super) fn observe(schedule: &ScanSchedule, around: Around, facts: Facts) -> Observed {
     let object = Object {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        namespace: schedule.namespace().unwrap_or_default(),
+        name: schedule.name_any(),
         uid: schedule.uid().unwrap_or_default(),
         generation: schedule.metadata.generation.unwrap_or_default(),
         created: schedule.metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -30,20 +43,14 @@ pub(super) fn observe(schedule: &ScanSchedule, facts: Facts, ctx: &Context) -> O
             .get(RUN_REQUESTED_ANNOTATION)
             .map(|text| text.chars().take(REQUEST_LIMIT).collect()),
     };
-    let mut owned = Vec::new();
-    for name in ctx.index.referring::<Scan>(&Link::Schedule(key)) {
-        let found = scans.get(&name);
-        owned.extend(found.and_then(|found| found.0.as_ref().ok().and_then(|scan| seen(scan, &object.uid))));
-    }
-    Some(Observed {
-        connectors: selected(schedule, ctx),
+    Observed {
         spec: schedule.spec.clone(),
         status: schedule.status.clone().unwrap_or_default(),
         object,
-        scans: owned,
+        around,
         now: crate::clock::now(),
         facts,
-    })
+    }
 }
 
 /// A Scan, if the schedule of that UID controls it.

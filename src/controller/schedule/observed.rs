@@ -15,14 +15,21 @@ pub(super) struct Observed {
     pub spec: ScanScheduleSpec,
     /// Its status, as it was read back.
     pub status: ScanScheduleStatus,
-    /// The names of the connectors to scan; or what is wrong with the selector.
-    pub connectors: Result<Vec<String>, String>,
-    /// The Scans that the schedule owns.
-    pub scans: Vec<Owned>,
+    /// What is around it.
+    pub around: Around,
     /// The wall clock.
     pub now: Timestamp,
     /// What was done in this pass.
     pub facts: Facts,
+}
+
+/// The objects around a schedule, as the watches tell.
+#[derive(Debug)]
+pub(super) struct Around {
+    /// The names of the connectors to scan; or what is wrong with the selector.
+    pub connectors: Result<Vec<String>, String>,
+    /// The Scans that the schedule owns.
+    pub scans: Vec<Owned>,
 }
 
 /// An object's metadata, as far as a plan needs it.

@@ -87,7 +87,7 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let (spec, facts) = (&o.spec, &o.facts);
     let mut status = brought_up_to_date(o);
     let timing = Timing::parse(&spec.schedule, spec.time_zone.as_deref());
-    let (timing, connectors) = match (timing, &o.connectors) {
+    let (timing, connectors) = match (timing, &o.around.connectors) {
         (Ok(timing), Ok(connectors)) => (timing, connectors),
         (Err(error), _) => {
             return Outlook::stalled(outlook::reason(&error), error.to_string()).settle(o, status);
@@ -161,12 +161,12 @@ impl Plan {
 fn brought_up_to_date(o: &Observed) -> ScanScheduleStatus {
     let mut status = o.status.clone();
     let mut active =
-        o.scans.iter().filter(|scan| scan.active()).map(|scan| scan.name.clone()).collect::<Vec<_>>();
+        o.around.scans.iter().filter(|scan| scan.active()).map(|scan| scan.name.clone()).collect::<Vec<_>>();
     active.sort();
     status.active_count = Some(i32::try_from(active.len()).unwrap_or(i32::MAX));
     active.truncate(NAMED);
     status.active = active;
-    let completed = o.scans.iter().filter(|scan| scan.phase == ScanPhase::Completed);
+    let completed = o.around.scans.iter().filter(|scan| scan.phase == ScanPhase::Completed);
     status.last_successful_time =
         completed.filter_map(|scan| scan.ended).chain(status.last_successful_time).max();
     let schedule = format!("{} {}", o.spec.schedule, o.spec.time_zone.as_deref().unwrap_or("UTC"));

@@ -12,7 +12,7 @@ pub(super) fn replaced(o: &Observed, turns: &[Turn]) -> Vec<Doomed> {
     if o.spec.concurrency_policy != ConcurrencyPolicy::Replace {
         return Vec::new();
     }
-    let waiting = o.scans.iter().filter(|scan| scan.active() && !scan.begun && !gone(o, scan));
+    let waiting = o.around.scans.iter().filter(|scan| scan.active() && !scan.begun && !gone(o, scan));
     let replaced = waiting.filter(|scan| {
         turns.iter().any(|turn| turn.starts && turn.connector == scan.connector && turn.name != scan.name)
     });
@@ -25,7 +25,9 @@ pub(super) fn outlived(o: &Observed, status: &ScanScheduleStatus) -> Vec<Doomed>
     // What the run at hand made stays until its end: its turn may not be put down yet, and would be taken again.
     let running = status.run.as_ref().filter(|run| !run.finished).map(|run| run.time);
     let mut ended = BTreeMap::<(&str, bool), Vec<&Owned>>::new();
-    for scan in o.scans.iter().filter(|scan| scan.phase.is_terminal() && !scan.deleting && !gone(o, scan)) {
+    for scan in
+        o.around.scans.iter().filter(|scan| scan.phase.is_terminal() && !scan.deleting && !gone(o, scan))
+    {
         if running.is_none_or(|since| scan.created.is_some_and(|created| created < since)) {
             ended.entry((&scan.connector, scan.phase == ScanPhase::Completed)).or_default().push(scan);
         }

@@ -157,7 +157,7 @@ pub(super) fn finish(status: &mut ScanScheduleStatus) {
 
 /// A Scan of the connector that has not ended, but for the one of that name.
 fn in_the_way<'a>(o: &'a Observed, connector: &str, name: &str) -> Option<&'a Owned> {
-    o.scans.iter().find(|scan| scan.connector == connector && scan.active() && scan.name != name)
+    o.around.scans.iter().find(|scan| scan.connector == connector && scan.active() && scan.name != name)
 }
 
 fn begun(time: Timestamp, request: Option<String>) -> ScanRun {

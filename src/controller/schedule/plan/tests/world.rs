@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::controller::conditions::{READY, find};
-use crate::controller::schedule::observed::{Facts, Object, Observed, Outcome, Owned};
+use crate::controller::schedule::observed::{Around, Facts, Object, Observed, Outcome, Owned};
 use crate::controller::schedule::plan::{BATCH, Effect, Said, plan};
 use crate::crd::{ScanPhase, ScanScheduleSpec, ScanScheduleStatus};
 
@@ -81,8 +81,10 @@ impl World {
             object: self.object.clone(),
             spec: self.spec.clone(),
             status: self.status.clone(),
-            connectors: self.connectors.clone(),
-            scans: self.scans.values().cloned().collect(),
+            around: Around {
+                connectors: self.connectors.clone(),
+                scans: self.scans.values().cloned().collect(),
+            },
             now: self.now,
             facts,
         }
