@@ -44,8 +44,10 @@ pub(super) struct Evidence<'a> {
 pub(super) struct Verdict {
     /// The identity to record.
     pub identity: Option<String>,
-    /// Identities that reach the same API workspace.
+    /// Identities to record as those of former keys that reach the same API workspace as the recorded one.
     pub former: Vec<String>,
+    /// Identities that are known to reach the same API workspace as today's key.
+    pub known: Vec<String>,
     /// Identities that were given up, while something is still recorded under them.
     pub retired: Vec<String>,
     /// The acknowledgement that was acted on.
@@ -73,8 +75,14 @@ pub(in crate::controller) fn short(digest: &str) -> &str {
 pub(super) fn judge(e: &Evidence<'_>) -> Verdict {
     let WorkspaceStatus { identity, former_identities, retired_identities, identity_acknowledged, .. } =
         e.status;
-    let mut former = former_identities.clone();
-    former.retain(|digest| digest != e.today);
+    // What former keys reach, the key that was recorded last reaches too. Another one has to list something that one of
+    // them made, and then that speaks for all of them.
+    let before = identity.iter().chain(former_identities).filter(|digest| *digest != e.today);
+    let before = before.cloned().collect::<Vec<_>>();
+    let together =
+        identity.as_deref() == Some(e.today) || former_identities.iter().any(|digest| digest == e.today);
+    let mut known = former_identities.clone();
+    known.retain(|digest| together && digest != e.today);
     let mut retired = retired_identities.clone();
     retired.retain(|digest| {
         digest != e.today
@@ -83,32 +91,37 @@ pub(super) fn judge(e: &Evidence<'_>) -> Verdict {
     // An annotation that is taken away may be set again.
     let consumed = identity_acknowledged.clone().filter(|value| e.acknowledgement == Some(value.as_str()));
 
-    let unknown = |digest: &String, former: &[String], retired: &[String]| {
-        digest != e.today && !former.contains(digest) && !retired.contains(digest)
+    let unknown = |digest: &String, known: &[String], retired: &[String]| {
+        digest != e.today && !known.contains(digest) && !retired.contains(digest)
     };
     for bound in e.bound {
         let listed = e.listed.is_some_and(|listed| listed.contains(bound.id.as_str()));
-        if listed && unknown(&bound.identity, &former, &retired) {
-            former.insert(0, bound.identity.clone());
+        if listed && unknown(&bound.identity, &known, &retired) {
+            let all = if before.contains(&bound.identity) { before.as_slice() } else { &[] };
+            let rest = all.iter().filter(|digest| **digest != bound.identity && !known.contains(digest));
+            let rest = rest.cloned().collect::<Vec<_>>();
+            known.insert(0, bound.identity.clone());
+            known.extend(rest);
         }
     }
-    former.truncate(REMEMBERED);
+    known.truncate(REMEMBERED);
     let lost = e
         .bound
         .iter()
-        .filter(|bound| bound.managed && unknown(&bound.identity, &former, &retired))
+        .filter(|bound| bound.managed && unknown(&bound.identity, &known, &retired))
         .collect::<Vec<_>>();
-    let claims = e.claims.iter().filter(|digest| unknown(digest, &former, &retired)).collect::<Vec<_>>();
+    let claims = e.claims.iter().filter(|digest| unknown(digest, &known, &retired)).collect::<Vec<_>>();
 
     if lost.is_empty() && claims.is_empty() {
-        let identity = match e.listed {
+        let (identity, former) = match e.listed {
             // A key that was not accepted yet is nobody's identity.
-            None => identity.clone(),
-            Some(_) => Some(e.today.to_owned()),
+            None => (identity.clone(), former_identities.clone()),
+            Some(_) => (Some(e.today.to_owned()), known.clone()),
         };
         return Verdict {
             identity,
             former,
+            known,
             retired,
             acknowledged: consumed,
             changed: None,
@@ -119,7 +132,8 @@ pub(super) fn judge(e: &Evidence<'_>) -> Verdict {
         let mut gone = lost.iter().map(|bound| bound.identity.clone()).collect::<BTreeSet<_>>();
         gone.extend(claims.into_iter().cloned());
         // What was the same API workspace as the one that is given up goes with it.
-        gone.extend(former.drain(..));
+        gone.extend(former_identities.iter().filter(|digest| *digest != e.today).cloned());
+        gone.extend(known.drain(..));
         gone.extend(retired.drain(..));
         let managed = e.bound.iter().filter(|bound| bound.managed && gone.contains(&bound.identity));
         let mut given_up = managed.map(|bound| bound.id.clone()).collect::<Vec<_>>();
@@ -127,6 +141,7 @@ pub(super) fn judge(e: &Evidence<'_>) -> Verdict {
         return Verdict {
             identity: Some(e.today.to_owned()),
             former: Vec::new(),
+            known: Vec::new(),
             retired: gone.into_iter().take(REMEMBERED).collect(),
             acknowledged: Some(short(e.today).to_owned()),
             changed: None,
@@ -138,7 +153,8 @@ pub(super) fn judge(e: &Evidence<'_>) -> Verdict {
     Verdict {
         identity: identity.clone(),
         changed: Some(Changed { ids, claims: claims.len() }),
-        former,
+        former: former_identities.clone(),
+        known,
         retired,
         acknowledged: consumed,
         given_up: Vec::new(),
@@ -273,6 +289,22 @@ mod tests {
         let verdict = case.judge(NEW);
         assert_eq!(verdict.retired, [OLD, "older"]);
         assert_eq!(verdict.given_up, ["conn-0", "conn-1"]);
+    }
+
+    #[test]
+    fn what_former_keys_reach_says_nothing_of_a_third_key_that_lists_none_of_it() {
+        let mut case = Case::new(vec![bound("conn-1", OLD)], &["conn-1"]);
+        let verdict = case.judge(NEW);
+        case.then(verdict);
+        case.listed = Some(Vec::new());
+        let verdict = case.judge("third-digest-03");
+        assert_eq!(verdict.changed, Some(Changed { ids: vec!["conn-1".to_owned()], claims: 0 }));
+        assert_eq!(verdict.known, Vec::<String>::new(), "a 404 for it is not believed");
+        case.then(verdict);
+        assert_eq!(case.judge(NEW).known, [OLD], "the key put back still reaches what it reached");
+        case.listed = Some(vec!["conn-1"]);
+        let verdict = case.judge("third-digest-03");
+        assert_eq!((verdict.changed, verdict.known), (None, vec![OLD.to_owned(), NEW.to_owned()]));
     }
 
     #[test]

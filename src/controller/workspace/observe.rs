@@ -126,7 +126,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         ),
     };
     if let Some(verdict) = &verdict {
-        (entry.former, entry.retired) = (verdict.former.clone(), verdict.retired.clone());
+        (entry.former, entry.retired) = (verdict.known.clone(), verdict.retired.clone());
         entry.changed = verdict.changed.is_some();
     }
     let needed_by = needs::by(workspace, ctx);

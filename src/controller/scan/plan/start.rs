@@ -15,6 +15,8 @@ use crate::remote::{Fault, FaultKind};
 
 /// The wait while another scan runs, or an answer is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// The longest wait for a connector: it wakes its Scans when something changed, and once too early is once too few.
+const WAITING: Duration = Duration::from_mins(1);
 /// The wait after somebody else wrote the workspace.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -106,6 +108,8 @@ fn new_claim(o: &Observed, target: &Target, detail: &ConnectorDetail) -> Claim {
 
 /// Waits, but no longer than the Scan may.
 fn wait(o: &Observed, outlook: Outlook) -> Plan {
+    // Whoever woke it may have been quicker than the cache: a look costs nobody anything.
+    let outlook = outlook.again_in(WAITING);
     let Some(deadline) = o.spec.starting_deadline_seconds else { return outlook.settle(o) };
     let deadline = Duration::from_secs(u64::try_from(deadline).unwrap_or(0));
     let waited = o.object.created.map_or(Duration::ZERO, |created| between(created, o.now));

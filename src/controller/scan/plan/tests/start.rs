@@ -60,7 +60,8 @@ fn a_connector_that_cannot_be_scanned_yet_is_waited_for() {
     for reason in [Reason::ConnectorNotFound, Reason::ConnectorNotReady, Reason::Unauthorized] {
         let mut world = World::new();
         let sound = std::mem::replace(&mut world.connector, Err(Blocked::new(reason, "not yet")));
-        assert_eq!(world.one_pass(), None);
+        let soon = Some(Duration::from_mins(1));
+        assert_eq!(world.one_pass(), soon, "whoever wakes it may be quicker than the cache");
         world.assert_said(ScanPhase::Pending, reason.as_str(), "not yet");
         assert_eq!(world.log, ["status"], "nothing was asked of the API");
         world.connector = sound;
@@ -74,7 +75,7 @@ fn who_waits_longer_than_the_starting_deadline_fails_without_having_begun() {
     let mut world = World::new();
     world.spec.starting_deadline_seconds = Some(100);
     world.connector = Err(Blocked::new(Reason::ConnectorNotReady, "Connector team/lake is not connected"));
-    assert_eq!(world.one_pass(), Some(Duration::from_secs(100)));
+    assert_eq!(world.one_pass(), Some(Duration::from_mins(1)));
     world.pass(99);
     assert_eq!(world.one_pass(), Some(Duration::from_secs(1)));
     world.pass(1);
