@@ -1,5 +1,18 @@
 //! Writes claims into the status of the workspace that keeps them, guarded by its resourceVersion. One writer at a time in
 //! this process, which writes for all that wait at once; other replicas are held off by the guard.
+//!
+//! Two replicas may both think that they lead, and one may close what the other is about to send under, so
+//!
+//! * whoever opened a claim, or renewed it, first writes its nonce into the status of the object that it is for, under that
+//!   object's resourceVersion, and only then sends. Whoever decides something else for the object meanwhile (to adopt, to
+//!   fail, to rest) writes the same object: one of the two is refused and looks again;
+//! * whoever did not open a claim closes it where the object's status shows that its outcome is put down (it has the nonce,
+//!   and an id), or after W, counted from where the claim was first seen as it was last written; it is sent within the lease,
+//!   which is shorter;
+//! * a claim is closed as it was seen: one that was renewed since stays;
+//! * a claim that somebody closed is not renewed: whoever held it begins anew, with another nonce.
+//!
+//! Left out are `Retain`, `abandon` and an acknowledged identity: they let go of what may be under way, with an event.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,7 +60,10 @@ struct Asked {
 enum Change {
     /// For an object that uses the workspace of that id.
     Open(Box<Claim>, Wish, WorkspaceId),
-    Close(String),
+    /// A claim that is there.
+    Renew(Box<Claim>, WorkspaceId),
+    /// The one of that nonce, as it was written then.
+    Close(String, Timestamp),
 }
 
 enum Reply {
@@ -58,7 +74,8 @@ enum Reply {
     Closed(Option<Arc<AnyWorkspace>>),
 }
 
-/// Opens a claim for an object that was made at `created`, and gives the workspace as it is then.
+/// Opens a claim for an object that was made at `created`, or renews one that has a nonce, and gives the workspace as it is
+/// then.
 ///
 /// # Errors
 /// When Kubernetes does not answer. That there is no claim to be had is a [`Denied`].
@@ -68,7 +85,8 @@ pub(super) async fn open(
     key: &WorkspaceKey,
     ctx: &Context,
 ) -> Result<Result<Opened, Denied>, Error> {
-    if claim.nonce.is_empty() {
+    let renewal = !claim.nonce.is_empty();
+    if !renewal {
         claim.nonce = crate::chance::nonce();
     }
     let wish = Wish {
@@ -89,7 +107,8 @@ pub(super) async fn open(
         }
     }
     let holder = kept.holder_key();
-    let change = Change::Open(Box::new(claim), wish, id);
+    let claim = Box::new(claim);
+    let change = if renewal { Change::Renew(claim, id) } else { Change::Open(claim, wish, id) };
     match ctx.claim_writer(&holder).submit(change, &holder, ctx).await? {
         Reply::Opened(written, since) => {
             Ok(Ok(Opened { workspace: kept.with_holder(written), nonce, since }))
@@ -99,16 +118,24 @@ pub(super) async fn open(
     }
 }
 
-/// Closes a claim, and gives the workspace as it is then; none if it is gone.
+/// Closes a claim as it was written at `claimed_at`, and gives the workspace as it is then; none if it is gone.
 ///
 /// # Errors
-/// When Kubernetes does not answer or take the write.
-pub(super) async fn close(nonce: &str, key: &WorkspaceKey, ctx: &Context) -> Result<Option<Kept>, Error> {
-    ctx.claims_seen.lock().retain(|(seen, _), _| seen != nonce);
+/// [`Error::Conflict`] when it was renewed since, and when Kubernetes does not answer or take the write.
+pub(super) async fn close(
+    nonce: &str,
+    claimed_at: Timestamp,
+    key: &WorkspaceKey,
+    ctx: &Context,
+) -> Result<Option<Kept>, Error> {
     let Some(kept) = Kept::known(key, ctx).await? else { return Ok(None) };
     let holder = kept.holder_key();
-    match ctx.claim_writer(&holder).submit(Change::Close(nonce.to_owned()), &holder, ctx).await? {
-        Reply::Closed(written) => Ok(written.map(|written| kept.with_holder(written))),
+    let change = Change::Close(nonce.to_owned(), claimed_at);
+    match ctx.claim_writer(&holder).submit(change, &holder, ctx).await? {
+        Reply::Closed(written) => {
+            ctx.claims_seen.lock().retain(|(seen, _), _| seen != nonce);
+            Ok(written.map(|written| kept.with_holder(written)))
+        }
         Reply::Opened(..) | Reply::Denied(_) => Err(Error::Conflict { what: "the workspace" }),
     }
 }
@@ -127,7 +154,7 @@ async fn held(
     changes: &[Change],
     ctx: &Context,
 ) -> Result<Option<Arc<AnyWorkspace>>, Error> {
-    let opens = changes.iter().any(|change| matches!(change, Change::Open(..)));
+    let opens = changes.iter().any(|change| !matches!(change, Change::Close(..)));
     if !opens || base.is_held() {
         return Ok(Some(base));
     }
@@ -283,11 +310,11 @@ impl ClaimWriter {
         ctx: &Context,
     ) -> Vec<Option<Denied>> {
         let now = crate::clock::now();
-        for change in changes {
-            if let Change::Close(nonce) = change {
-                ledger::close(status, nonce);
-            }
-        }
+        let closed = changes.iter().map(|change| match change {
+            Change::Close(nonce, claimed_at) => ledger::close(status, nonce, *claimed_at).err(),
+            Change::Open(..) | Change::Renew(..) => None,
+        });
+        let closed = closed.collect::<Vec<_>>();
         let limit = base.access().rate_limits.creates_per_hour;
         let asking = changes
             .iter()
@@ -311,14 +338,21 @@ impl ClaimWriter {
         }
         changes
             .iter()
-            .map(|change| {
-                let Change::Open(claim, _, id) = change else { return None };
+            .zip(closed)
+            .map(|(change, closed)| {
+                let (claim, id, renewal) = match change {
+                    Change::Open(claim, _, id) => (claim, id, false),
+                    Change::Renew(claim, id) => (claim, id, true),
+                    Change::Close(..) => return closed,
+                };
                 if !keeps_for(base, id) {
                     return Some(Denied::Conflict);
                 }
-                let renewed = status.claims.iter().any(|open| open.nonce == claim.nonce);
+                if renewal && !status.claims.iter().any(|open| open.nonce == claim.nonce) {
+                    return Some(Denied::Conflict);
+                }
                 if claim.kind == ClaimKind::Connector
-                    && !renewed
+                    && !renewal
                     && let Some(free_at) = turns.of(&claim.uid)
                 {
                     return Some(Denied::NoSlot { free_at });
@@ -338,23 +372,23 @@ impl ClaimWriter {
 impl Change {
     fn uid(&self) -> String {
         match self {
-            Self::Open(claim, ..) => claim.uid.clone(),
-            Self::Close(_) => String::new(),
+            Self::Open(claim, ..) | Self::Renew(claim, ..) => claim.uid.clone(),
+            Self::Close(..) => String::new(),
         }
     }
 
     fn answer(&self, denied: Option<Denied>, workspace: &Arc<AnyWorkspace>, since: Instant) -> Reply {
         match (self, denied) {
             (_, Some(denied)) => Reply::Denied(denied),
-            (Self::Open(..), None) => Reply::Opened(Arc::clone(workspace), since),
-            (Self::Close(_), None) => Reply::Closed(Some(Arc::clone(workspace))),
+            (Self::Open(..) | Self::Renew(..), None) => Reply::Opened(Arc::clone(workspace), since),
+            (Self::Close(..), None) => Reply::Closed(Some(Arc::clone(workspace))),
         }
     }
 
     fn without_a_workspace(&self) -> Reply {
         match self {
-            Self::Open(..) => Reply::Denied(Denied::Conflict),
-            Self::Close(_) => Reply::Closed(None),
+            Self::Open(..) | Self::Renew(..) => Reply::Denied(Denied::Conflict),
+            Self::Close(..) => Reply::Closed(None),
         }
     }
 }

@@ -50,6 +50,30 @@ impl Kept {
         }
     }
 
+    /// The workspace, other than `named`, for which an object has a claim open. Its spec named another one when the claim was
+    /// opened: what the schema refuses, but for an object whose status was lost, and a Connector that was made anew under
+    /// its Scan.
+    ///
+    /// `recorded`: the one that the object's status tells of. As the API server has them where `fresh` is set.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub(super) async fn elsewhere(
+        kind: ClaimKind,
+        uid: &str,
+        named: Option<&WorkspaceKey>,
+        recorded: Option<WorkspaceKey>,
+        fresh: bool,
+        ctx: &Context,
+    ) -> Result<Option<Self>, Error> {
+        let other = |key: &WorkspaceKey| Some(key) != named;
+        let Some(key) = recorded.filter(other).or_else(|| claiming(kind, uid, ctx).filter(other)) else {
+            return Ok(None);
+        };
+        let kept = if fresh { Self::read(&key, ctx).await? } else { Self::cached(&key, ctx) };
+        Ok(kept.filter(|kept| kept.claim(kind, uid).is_some()))
+    }
+
     /// The claim that an object has open.
     pub(super) fn claim(&self, kind: ClaimKind, uid: &str) -> Option<Claim> {
         ledger::of(self.ledger()?, kind, uid).cloned()
@@ -86,4 +110,19 @@ impl Kept {
             Self { keeper: Some(holder), ..self }
         }
     }
+}
+
+/// The workspace for which an object has a claim open, as the caches have it.
+fn claiming(kind: ClaimKind, uid: &str, ctx: &Context) -> Option<WorkspaceKey> {
+    let of = |holder: &AnyWorkspace| {
+        let status = holder.record()?;
+        match &ledger::of(status, kind, uid)?.member {
+            None => Some(holder.key()),
+            Some(member) => status.members.iter().find(|it| it.uid == *member).map(WorkspaceId::key),
+        }
+    };
+    let namespaced = ctx.caches.workspaces.everywhere().filter_map(|it| it.0.ok().map(AnyWorkspace::from));
+    let cluster = ctx.caches.cluster_workspaces.everywhere();
+    let cluster = cluster.filter_map(|it| it.0.ok().map(AnyWorkspace::from));
+    namespaced.chain(cluster).find_map(|it| of(&it))
 }

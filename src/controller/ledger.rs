@@ -78,11 +78,17 @@ pub(super) fn open(
     Ok(())
 }
 
-/// Closes the claim of that nonce. Whether there was one.
-pub(super) fn close(status: &mut WorkspaceStatus, nonce: &str) -> bool {
-    let before = status.claims.len();
+/// Closes the claim of that nonce, as it was written at `claimed_at`. One that is not there is closed.
+///
+/// # Errors
+/// [`Denied::Conflict`] when it was renewed since: then something may be sent under it again, and what was found out about
+/// it says nothing any more.
+pub(super) fn close(status: &mut WorkspaceStatus, nonce: &str, claimed_at: Timestamp) -> Result<(), Denied> {
+    if status.claims.iter().any(|claim| claim.nonce == nonce && claim.claimed_at != claimed_at) {
+        return Err(Denied::Conflict);
+    }
     status.claims.retain(|claim| claim.nonce != nonce);
-    status.claims.len() < before
+    Ok(())
 }
 
 /// The claim that an object has open.
@@ -192,8 +198,8 @@ mod tests {
         let other = open(&mut status, claim("b", "lake"), 20, at(0));
         assert_eq!(other, Err(Denied::SubjectClaimed { by: "team/a".to_owned() }));
         assert_eq!(open(&mut status, claim("a", "pond"), 20, at(0)), Err(Denied::AlreadyOpen));
-        assert!(close(&mut status, "nonce-a-lake"));
-        assert!(!close(&mut status, "nonce-a-lake"), "only once");
+        close(&mut status, "nonce-a-lake", at(0)).unwrap();
+        assert_eq!(status.claims, []);
         open(&mut status, claim("b", "lake"), 20, at(0)).unwrap();
         assert_eq!(of(&status, ClaimKind::Connector, "b").unwrap().subject, "lake");
     }
@@ -208,6 +214,17 @@ mod tests {
             (status.claims.len(), status.claims[0].claimed_at, status.creates[0].count),
             (1, at(30), 1)
         );
+    }
+
+    #[test]
+    fn a_claim_that_was_renewed_is_not_closed_by_whoever_saw_it_before() {
+        let mut status = WorkspaceStatus::default();
+        open(&mut status, claim("a", "lake"), 1, at(0)).unwrap();
+        open(&mut status, Claim { claimed_at: at(30), ..claim("a", "lake") }, 1, at(30)).unwrap();
+        assert_eq!(close(&mut status, "nonce-a-lake", at(0)), Err(Denied::Conflict));
+        assert_eq!(status.claims.len(), 1);
+        close(&mut status, "nonce-a-lake", at(30)).unwrap();
+        assert_eq!(close(&mut status, "nonce-a-lake", at(0)), Ok(()), "one that is gone is closed");
     }
 
     #[test]

@@ -69,6 +69,11 @@ where
         Some(self.scope(&key.namespace)?.0.get(&reference(key))?.open())
     }
 
+    /// Each of them, wherever it is.
+    pub(super) fn everywhere(&self) -> impl Iterator<Item = Guarded<K>> + '_ {
+        self.scopes.values().flat_map(|(cache, _)| cache.state()).map(|object| object.open())
+    }
+
     /// The objects that a test keeps, wherever they are.
     #[cfg(test)]
     pub(super) fn kept(cache: Store<Packed<K>>, woken: Waker<K>) -> Self {

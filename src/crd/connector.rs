@@ -41,7 +41,7 @@ use super::{ConnectorStatus, SecretKeyRef, WorkspaceRef};
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorSpec {
     /// The workspace whose credential is used. The ClusterWorkspace `default`, when left out. Cannot change once the
-    /// connector exists at the API.
+    /// connector exists at the API, nor while it is being created there.
     #[serde(default)]
     pub workspace_ref: WorkspaceRef,
 
@@ -314,9 +314,10 @@ fn unchanged_unless_consented() -> Rule {
 }
 
 fn workspace_unchanged() -> Rule {
-    Rule::new(format!("!({EXISTS}) || self.spec.workspaceRef == oldSelf.spec.workspaceRef")).message(
-        "spec.workspaceRef cannot change while the connector exists at the API: delete this object and make it anew \
-         in the other workspace",
+    let begun = "has(oldSelf.status) && has(oldSelf.status.claim)";
+    Rule::new(format!("!({EXISTS} || {begun}) || self.spec.workspaceRef == oldSelf.spec.workspaceRef")).message(
+        "spec.workspaceRef cannot change while the connector exists at the API or is being created there: delete this \
+         object and make it anew in the other workspace",
     )
 }
 

@@ -29,6 +29,11 @@ pub struct ConnectorStatus {
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopting: Option<String>,
+    /// The claim under which the connector is being, or was, created: it stands here before anything is sent. Absent where no
+    /// create was begun. While it is there, `spec.workspaceRef` cannot change.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// How the operator came to it.
     #[schemars(with = "Origin")]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::ConnectorRef;
+use super::{ConnectorRef, WorkspaceId};
 
 /// One scan of one connector. Runs once, as a Job does.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -124,6 +124,14 @@ pub struct ScanStatus {
     /// The id of the connector that it runs on, also after that connector is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector_id: Option<String>,
+    /// The workspace that it was begun in, also after its Connector is deleted, or made anew in another one.
+    #[schemars(with = "WorkspaceId")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceId>,
+    /// The claim under which it is being, or was, started: it stands here before anything is sent.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// Where the scan is. `Completed`, `Failed` and `Cancelled` are final.
     #[schemars(with = "ScanPhase")]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -47,6 +47,9 @@ pub(crate) async fn mutation(
             let connectors = read(format!("{base}/connectors")).await?;
             let owner = all(&connectors).into_iter().find(|it| it["metadata"]["uid"] == claim["uid"]);
             match owner {
+                Some(owner) if owner["status"]["claim"] != claim["nonce"] => {
+                    Err(format!("S5: a POST of {name:?} under a claim that its Connector does not name"))
+                }
                 Some(owner)
                     if owner["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty()) =>
                 {

@@ -105,6 +105,7 @@ async fn carry_out(
                 }
             }
             let created = connector.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            pass.facts.bound = false;
             match claims::open(*claim, created, &seen.key, ctx).await? {
                 Ok(opened) => {
                     ctx.metrics.claim("made");
@@ -118,11 +119,26 @@ async fn carry_out(
                     return Ok(Some(connector));
                 }
             }
-            // Somebody else may have had the claim, and put down an id, between our look and our write.
-            return read_back(&connector, ctx).await;
+            connector
+        }
+        Effect::Bind { nonce } => {
+            let status = connector.status.clone().unwrap_or_default();
+            let status = ConnectorStatus { claim: Some(nonce), ..status };
+            match put_status(connector.clone(), status, ctx).await {
+                Ok((bound, _)) => {
+                    pass.facts.bound = true;
+                    bound
+                }
+                // Whatever somebody else wrote is heeded before anything is sent.
+                Err(Error::Conflict { .. }) => return read_back(&connector, ctx).await,
+                Err(error) => return Err(error),
+            }
         }
         Effect::CloseClaim { nonce, why } => {
-            pass.workspace = claims::close(&nonce, &seen.key, ctx).await?;
+            let open = seen.observed.claim.as_ref().filter(|open| open.claim.nonce == nonce);
+            if let Some(open) = open {
+                pass.workspace = claims::close(&nonce, open.claim.claimed_at, &seen.key, ctx).await?;
+            }
             pass.claimed = None;
             pass.said = Some(format!("claim closed: {why}"));
             connector
@@ -401,6 +417,7 @@ impl Effect {
             Self::Annotate { .. } => "annotate",
             Self::List => "list",
             Self::Claim(_) => "claim",
+            Self::Bind { .. } => "bind",
             Self::CloseClaim { .. } => "close_claim",
             Self::DropFinalizer => "drop_finalizer",
             Self::Survey { .. } => "survey",

@@ -97,7 +97,7 @@ pub(super) async fn observe(
 ) -> Result<Seen, Error> {
     let object = object(connector);
     let status = connector.status.clone().unwrap_or_default();
-    let key = connector.spec.workspace_ref.key(&object.namespace);
+    let named = connector.spec.workspace_ref.key(&object.namespace);
     let (desired, observing) = desired(&object, connector);
 
     // An open claim matters where there is no id yet, or one is about to go.
@@ -105,12 +105,26 @@ pub(super) async fn observe(
         || status.replacement.is_some()
         || object.deleting
         || pass.claimed.is_some();
-    let cached = Kept::cached(&key, ctx);
-    // A cache that is still being filled lacks what is there.
-    if fresh && (claims_matter || cached.is_none()) && pass.workspace.is_none() {
-        pass.workspace = Kept::read(&key, ctx).await?;
+    if pass.claimed.is_none() && pass.workspace.as_ref().is_some_and(|kept| kept.workspace.key() != named) {
+        // The spec names another one since.
+        pass.workspace = None;
     }
-    let kept = pass.workspace.clone().or(cached);
+    let mut kept = pass.workspace.clone();
+    // A claim is opened after the finalizer is there. All workspaces are looked through, so only where something may follow.
+    if kept.is_none() && claims_matter && fresh && object.finalizer {
+        let uid = &object.uid;
+        kept = Kept::elsewhere(ClaimKind::Connector, uid, Some(&named), None, fresh, ctx).await?;
+    }
+    if kept.is_none() {
+        let cached = Kept::cached(&named, ctx);
+        // A cache that is still being filled lacks what is there.
+        if fresh && (claims_matter || cached.is_none()) {
+            kept = Kept::read(&named, ctx).await?;
+            pass.workspace.clone_from(&kept);
+        }
+        kept = kept.or(cached);
+    }
+    let key = kept.as_ref().map_or_else(|| named.clone(), |kept| kept.workspace.key());
     let holder = kept.as_ref().map_or_else(|| key.clone(), Kept::holder_key);
     let there = kept.as_ref().map(|kept| kept.workspace.as_ref());
     let entry = ctx.registry.get(&key);
@@ -156,6 +170,7 @@ pub(super) async fn observe(
         request,
         sight,
         claim,
+        elsewhere: Some(named).filter(|named| *named != key),
         taken,
         turn: ctx.claim_writer(&holder).turn(&uid),
         scanned,

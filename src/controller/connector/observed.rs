@@ -13,7 +13,7 @@ use super::backup::Sealer;
 use super::desired::Desired;
 use crate::controller::Blocked;
 use crate::controller::ledger::Denied;
-use crate::crd::{Claim, ConnectorStatus, DeletionPolicy};
+use crate::crd::{Claim, ConnectorStatus, DeletionPolicy, WorkspaceKey};
 use crate::remote::{Fault, Listing, Sight};
 
 /// Longest value of the annotation that asks for a fresh look that is kept, in characters; the schema's limit.
@@ -38,6 +38,8 @@ pub(super) struct Observed {
     pub sight: Sight,
     /// The claim that it has open.
     pub claim: Option<OpenClaim>,
+    /// The workspace that the spec names, where the claim is open in another one. `workspace` is then that other one.
+    pub elsewhere: Option<WorkspaceKey>,
     /// The ids of the list that other objects of this cluster have.
     pub taken: BTreeSet<String>,
     /// When its turn to create comes, if it has to wait for one.
@@ -175,7 +177,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A claim found open.
+/// An open claim.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct OpenClaim {
     /// What stands in the workspace's status.
@@ -191,6 +193,8 @@ pub(super) struct Facts {
     pub listing: Option<Result<Listing, Fault>>,
     /// Nonce of the claim that this pass opened, and how long ago.
     pub claimed: Option<(String, Duration)>,
+    /// Whether that claim's nonce was written into the object's status since it was opened or renewed.
+    pub bound: bool,
     /// Who else has the id that is about to be taken.
     pub survey: Option<Survey>,
     /// Why no claim was given.

@@ -66,6 +66,11 @@ pub(super) enum Effect {
     List,
     /// Open a claim in the workspace's status, with a slot of the hour.
     Claim(Box<Claim>),
+    /// Write the claim's nonce into the object's status: nothing is sent under it before.
+    Bind {
+        /// The nonce.
+        nonce: String,
+    },
     /// Close a claim.
     CloseClaim {
         /// Which.
@@ -145,7 +150,10 @@ pub(super) enum Note {
 
 /// The next step for what was observed.
 pub(super) fn plan(o: &Observed) -> Plan {
-    let plan = if o.object.deleting { delete::plan(o) } else { live(o) };
+    let mut plan = if o.object.deleting { delete::plan(o) } else { live(o) };
+    if let Some(left) = recover::unsettled(o) {
+        plan.requeue = Some(plan.requeue.map_or(left, |wait| wait.min(left)));
+    }
     match plan.effect {
         // `Ready` is there from the first touch, before anything is done that may take time.
         Some(_) if o.status.conditions.is_empty() && !o.object.deleting => {

@@ -22,6 +22,8 @@ pub(in crate::controller) enum Variant {
     IdOnlyInMemory,
     /// The POST is sent without a claim.
     NoClaim,
+    /// The claim's nonce is not written into the object's status before the POST.
+    Unbound,
     /// The finalizer is not written before the POST.
     FinalizerAfterPost,
     /// The finalizer goes when the DELETE was sent.
@@ -75,6 +77,10 @@ impl Pieces for Wrong {
                 if !known && status.connector_id.is_some() =>
             {
                 connector.status = Some(status.as_ref().clone());
+                return Ok(Some(connector));
+            }
+            (Variant::Unbound, Effect::Bind { .. }) => {
+                pass.facts.bound = true;
                 return Ok(Some(connector));
             }
             (Variant::FinalizerAfterPost, Effect::AddFinalizer) if !known => {

@@ -31,7 +31,7 @@ pub(super) async fn act(
     ctx.metrics.effect("Scan", name);
     let subject = Subject::new("Scan", &scan.metadata);
     let work = async {
-        let kept = carry_out(scan, effect, seen, pass, ctx).await?;
+        let kept = Box::pin(carry_out(scan, effect, seen, pass, ctx)).await?;
         Ok((kept, pass.said.take()))
     };
     subject.log(name, reads, work).await
@@ -80,12 +80,26 @@ async fn carry_out(
                     return Ok(Some(scan));
                 }
             }
-            // Somebody else may have had the claim, and put down an id, between our look and our write.
-            return read_back(&scan, ctx).await;
+            pass.facts.bound = false;
+        }
+        Effect::Bind(nonce) => {
+            let workspace = pass.workspace.as_ref().map(|kept| kept.workspace.id());
+            let status = scan.status.clone().unwrap_or_default();
+            let status = ScanStatus { claim: Some(nonce), workspace, ..status };
+            match put_status(scan.clone(), status, ctx).await {
+                Ok((bound, _)) => {
+                    pass.facts.bound = true;
+                    return Ok(Some(bound));
+                }
+                // Whatever somebody else wrote is heeded before anything is sent.
+                Err(Error::Conflict { .. }) => return read_back(&scan, ctx).await,
+                Err(error) => return Err(error),
+            }
         }
         Effect::CloseClaim(nonce) => {
-            if let Some(key) = &seen.key {
-                pass.workspace = claims::close(&nonce, key, ctx).await?;
+            let open = seen.observed.claim.as_ref().filter(|(claim, _)| claim.nonce == nonce);
+            if let (Some(key), Some((claim, _))) = (&seen.key, open) {
+                pass.workspace = claims::close(&nonce, claim.claimed_at, key, ctx).await?;
             }
             pass.claimed = None;
         }
@@ -186,6 +200,7 @@ impl Effect {
             Self::Annotate(_) => "annotate",
             Self::ReadConnector(_) => "read_connector",
             Self::Claim(_) => "claim",
+            Self::Bind(_) => "bind",
             Self::CloseClaim(_) => "close_claim",
             Self::Start(_) => "start",
             Self::ReadScan(_) => "read_scan",

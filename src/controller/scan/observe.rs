@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::observed::{Facts, Object, Observed, Target};
 use crate::controller::conditions::{CONNECTED, is_true};
+use crate::controller::registry::Entry;
 use crate::controller::{Blocked, Context, Error, Kept, ObjectKey, Reason};
-use crate::crd::{self, ClaimKind, Connector, SCAN_ANNOTATION, Scan, WorkspaceKey};
+use crate::crd::{self, ClaimKind, Connector, SCAN_ANNOTATION, Scan, WorkspaceId, WorkspaceKey};
 use crate::remote::Remote;
 
 /// What one pass of the reconcile keeps between its steps.
@@ -60,33 +61,54 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
         let found = ctx.caches.connectors.get(&key);
         found.and_then(|found| found.0.as_ref().ok().cloned())
     };
-    let key = connector.as_ref().map(|connector| connector.spec.workspace_ref.key(&object.namespace));
-    let entry = key.as_ref().and_then(|key| ctx.registry.get(key));
-    if let Some(key) = &key
-        && fresh
-        && pass.workspace.is_none()
-        && (status.scan_id.is_none() || pass.claimed.is_some())
-    {
-        pass.workspace = Kept::read(key, ctx).await?;
+    let named = connector.as_ref().map(|connector| connector.spec.workspace_ref.key(&object.namespace));
+    let recorded = status.workspace.as_ref().map(WorkspaceId::key);
+    let mut there = pass.workspace.clone();
+    let mut key = there.as_ref().map(|kept| kept.workspace.key());
+    if there.is_none() {
+        // What was begun in a workspace is followed there, whatever became of the Connector.
+        let begun = if status.scan_id.is_some() {
+            recorded.clone().filter(|_| recorded != named)
+        } else {
+            let uid = &object.uid;
+            there = Kept::elsewhere(ClaimKind::Scan, uid, named.as_ref(), recorded, fresh, ctx).await?;
+            there.as_ref().map(|kept| kept.workspace.key())
+        };
+        key = begun.or_else(|| named.clone());
+        if let (Some(key), None) = (&key, &there) {
+            there = if fresh && status.scan_id.is_none() {
+                Kept::read(key, ctx).await?
+            } else {
+                Kept::cached(key, ctx)
+            };
+        }
+        if fresh {
+            pass.workspace.clone_from(&there);
+        }
     }
-    let there = pass.workspace.clone().or_else(|| key.as_ref().and_then(|key| Kept::cached(key, ctx)));
+    let entry = key.as_ref().and_then(|key| ctx.registry.get(key));
     let claim = there.and_then(|kept| {
         let claim = kept.claim(ClaimKind::Scan, &object.uid)?;
         let known_for = ctx.known_for(&claim);
         Some((claim, known_for))
     });
-    let (remote, identity) =
-        entry.as_ref().map_or((None, None), |entry| (entry.remote.clone(), entry.identity.clone()));
-    let blocked = entry.and_then(|entry| entry.blocked);
-    let target = match (connector.as_ref(), identity) {
-        (None, _) => Err(Blocked::new(
+    let remote = entry.as_ref().and_then(|entry| entry.remote.clone());
+    let target = match &connector {
+        None => Err(Blocked::new(
             Reason::ConnectorNotFound,
             format!(
                 "Connector {}/{name} is not there: create it, or name another one in a new Scan",
                 object.namespace
             ),
         )),
-        (Some(connector), identity) => scannable(connector, blocked, identity),
+        Some(_) if key != named => Err(Blocked::new(
+            Reason::ConnectorNotReady,
+            format!(
+                "Connector {}/{name} names another workspace than the Scan was begun in",
+                object.namespace
+            ),
+        )),
+        Some(connector) => scannable(connector, entry.as_ref()),
     };
     let mut facts = std::mem::take(&mut pass.facts);
     facts.claimed = pass.claimed.as_ref().map(|(nonce, since)| (nonce.clone(), since.elapsed()));
@@ -104,11 +126,7 @@ pub(super) async fn observe(scan: &Scan, pass: &mut Pass, fresh: bool, ctx: &Con
 }
 
 /// A Scan waits for its connector's id and connection, not for its `Ready`.
-fn scannable(
-    connector: &Connector,
-    blocked: Option<Blocked>,
-    identity: Option<String>,
-) -> Result<Target, Blocked> {
+fn scannable(connector: &Connector, entry: Option<&Entry>) -> Result<Target, Blocked> {
     let title = format!("Connector {}/{}", connector.namespace().unwrap_or_default(), connector.name_any());
     let status = connector.status.clone().unwrap_or_default();
     let not_ready = |why: String| Blocked::new(Reason::ConnectorNotReady, format!("{title} {why}"));
@@ -135,11 +153,13 @@ fn scannable(
     if !is_true(&status.conditions, CONNECTED) {
         return Err(not_ready(format!("is not connected{said}")));
     }
-    if let Some(blocked) = blocked {
+    if let Some(blocked) = entry.and_then(|entry| entry.blocked.clone()) {
         return Err(blocked);
     }
+    let identity = entry.and_then(|entry| entry.identity.clone());
     let identity = identity.ok_or_else(|| not_ready("waits for its workspace".to_owned()))?;
-    if status.identity.as_ref().is_some_and(|made| *made != identity) {
+    let known = |made: &String| *made == identity || entry.is_some_and(|entry| entry.former.contains(made));
+    if status.identity.as_ref().is_some_and(|made| !known(made)) {
         return Err(not_ready("was made with another key or endpoint than the workspace has now".to_owned()));
     }
     Ok(Target { id, identity })

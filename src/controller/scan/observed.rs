@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub connector: Option<Result<ConnectorDetail, Fault>>,
     /// The claim that this pass opened, and how long ago.
     pub claimed: Option<(String, Duration)>,
+    /// Whether that claim's nonce was written into the object's status since it was opened or renewed.
+    pub bound: bool,
     /// Why no claim was given.
     pub denied: Option<Denied>,
     /// The start's outcome.

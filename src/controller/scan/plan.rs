@@ -40,6 +40,8 @@ pub(super) enum Effect {
     ReadConnector(ConnectorId),
     /// Open a claim in the workspace's status.
     Claim(Box<Claim>),
+    /// Write the claim's nonce, and where it is kept, into the object's status: nothing is sent under it before.
+    Bind(String),
     /// Close a claim.
     CloseClaim(String),
     /// POST the scan, under the claim that this pass opened.

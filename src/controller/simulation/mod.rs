@@ -109,9 +109,10 @@ const CAUGHT_WITHIN: u64 = 400;
 
 #[test]
 fn every_wrong_variant_is_caught_by_an_invariant_that_it_breaks() {
-    let expected: [(Variant, &[&str]); 7] = [
+    let expected: [(Variant, &[&str]); 8] = [
         (Variant::IdOnlyInMemory, &["S1", "S2", "S3", "L1", "S11"]),
         (Variant::NoClaim, &["S5"]),
+        (Variant::Unbound, &["S5"]),
         (Variant::FinalizerAfterPost, &["S11"]),
         (Variant::ReleasedWhenDeleteSent, &["S11", "S2"]),
         (Variant::FailedDeleteIsDone, &["S11", "S2", "S1"]),

@@ -55,15 +55,20 @@ impl Oracle {
         let object = of(cluster, &owner);
         if op.method == "POST" && op.path.ends_with("/connectors") {
             let name = op.body["name"].as_str().unwrap_or_default();
+            let bound = object.map(|object| &object["status"]["claim"]);
             let claimed =
                 cluster.objects.iter().filter(|(key, _)| key.0 == "workspaces").any(|(_, workspace)| {
                     let claims = workspace["status"]["claims"].as_array();
                     claims.is_some_and(|all| {
-                        all.iter().any(|claim| claim["uid"] == owner.as_str() && claim["subject"] == name)
+                        all.iter().any(|claim| {
+                            claim["uid"] == owner.as_str()
+                                && claim["subject"] == name
+                                && bound.is_none_or(|bound| *bound == claim["nonce"])
+                        })
                     })
                 });
             if !claimed {
-                self.report("S5", format!("POST of {name} for {owner} without an open claim"));
+                self.report("S5", format!("POST of {name} for {owner} without an open claim that it names"));
             }
             if under_way
                 .filter(|other| other.path == op.path && other.method == op.method && other.owner == op.owner)

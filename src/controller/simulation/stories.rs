@@ -141,7 +141,7 @@ fn a_create_under_a_renewed_claim_is_waited_for_as_long_as_under_a_new_one() {
         world.begin(0, "connectors", "lake").await;
         world.serve_until(0, is("PUT", Server::Kubernetes, "/workspaces/ws/status")).await;
         // The claim is written; its writer is held up, while the other one finds it open.
-        world.serve_until(0, is("GET", Server::Kubernetes, "/connectors/lake")).await;
+        world.serve_until(0, is("PUT", Server::Kubernetes, "/connectors/lake/status")).await;
         world.begin(1, "connectors", "lake").await;
         world.serve(1, |_| false).await;
         world.advance(SETTLED_AFTER - LEASE).await;

@@ -11,7 +11,7 @@ mod plan;
 use std::time::Duration;
 
 use crate::controller::conditions::{READY, find};
-use crate::controller::{Context, Error, Leadership, Link, Reason};
+use crate::controller::{Context, Error, Leadership, Link, Reason, ledger};
 use crate::crd::{Connector, WorkspaceKey, WorkspaceStatus};
 
 pub(super) use identity::short;
@@ -231,8 +231,10 @@ async fn write(
     }
     let mut status = fresh.status();
     let old_ready = find(&status.conditions, READY).map(|ready| (ready.status.clone(), ready.reason.clone()));
-    let closed = |nonce: &String| orphans.iter().any(|orphan| orphan.nonce == *nonce);
-    status.claims.retain(|claim| !closed(&claim.nonce));
+    for orphan in orphans {
+        ledger::close(&mut status, &orphan.nonce, orphan.claimed_at)
+            .map_err(|_| Error::Conflict { what: "the workspace" })?;
+    }
     let WorkspaceStatus {
         observed_generation,
         conditions,

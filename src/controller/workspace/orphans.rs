@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,8 @@ const SCAN_ORPHANED_AFTER: Duration = Duration::from_mins(10);
 pub(super) struct Orphan {
     /// Which.
     pub nonce: String,
+    /// When it was written as it was seen.
+    pub claimed_at: Timestamp,
     /// What is said about it.
     pub report: String,
 }
@@ -83,7 +86,7 @@ pub(super) async fn find(
                 }
             }
         };
-        orphans.push(Orphan { nonce: claim.nonce.clone(), report });
+        orphans.push(Orphan { nonce: claim.nonce.clone(), claimed_at: claim.claimed_at, report });
     }
     Ok(orphans)
 }

@@ -5,15 +5,15 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::fixture::{aws, azure, connector, existing, gcp, messages, secret};
 use crate::crd::{
-    Connector, ConnectorScope, DeletionPolicy, ManagementPolicy, Origin, ReplacePolicy, ScanHistoryEntry,
-    WorkspaceKind,
+    Connector, ConnectorScope, ConnectorStatus, DeletionPolicy, ManagementPolicy, Origin, ReplacePolicy,
+    ScanHistoryEntry, WorkspaceKind,
 };
 
 const REPLACE: &str = "the API cannot change a connector, and replacing this one would lose its scan history and findings: \
                        revert the change of provider, scope or displayName, or set spec.replacePolicy to Recreate or \
                        CreateFirst to consent to the loss";
-const WORKSPACE: &str = "spec.workspaceRef cannot change while the connector exists at the API: delete this object and make \
-                         it anew in the other workspace";
+const WORKSPACE: &str = "spec.workspaceRef cannot change while the connector exists at the API or is being created there: \
+                         delete this object and make it anew in the other workspace";
 const ID: &str =
     "spec.connectorId cannot change once a connector is known; it may be set to status.connectorId";
 
@@ -87,8 +87,7 @@ fn update(old: &Connector, change: Change) -> Vec<String> {
 fn everything_may_change_before_the_connector_exists() {
     for (what, provider, change) in changes() {
         assert_eq!(update(&connector(provider), change), Vec::<String>::new(), "{what}");
-        let untouched =
-            Connector { status: Some(crate::crd::ConnectorStatus::default()), ..connector(provider) };
+        let untouched = Connector { status: Some(ConnectorStatus::default()), ..connector(provider) };
         assert_eq!(update(&untouched, change), Vec::<String>::new(), "{what}, with an empty status");
     }
     assert_eq!(
@@ -158,7 +157,7 @@ fn what_is_only_observed_from_now_on_loses_nothing_and_may_say_less() {
     // What is observed is no connector of this object: another may be named, and managing it is an adoption.
     let mut observed = connector("none");
     observe(&mut observed);
-    observed.status = Some(crate::crd::ConnectorStatus::default());
+    observed.status = Some(ConnectorStatus::default());
     assert_eq!(
         update(&observed, |it| it.spec.connector_id = Some("conn-other".to_owned())),
         Vec::<String>::new()
@@ -208,6 +207,17 @@ fn a_workspace_is_kept_for_as_long_as_the_connector_exists() {
         it.spec.replace_policy = ReplacePolicy::Recreate;
     };
     assert_eq!(update(&old, consented), [WORKSPACE], "consent to a replacement is no consent to a move");
+}
+
+#[test]
+fn a_workspace_is_kept_while_a_create_is_under_way_and_is_free_again_when_it_ended_without_a_connector() {
+    let mut begun = existing("aws");
+    begun.status =
+        Some(ConnectorStatus { claim: Some("0123456789abcdef".to_owned()), ..ConnectorStatus::default() });
+    assert_eq!(update(&begun, |it| it.spec.workspace_ref.name = "other".to_owned()), [WORKSPACE]);
+    assert_eq!(update(&begun, |it| it.spec.suspend = true), Vec::<String>::new());
+    begun.status = Some(ConnectorStatus::default());
+    assert_eq!(update(&begun, |it| it.spec.workspace_ref.name = "other".to_owned()), Vec::<String>::new());
 }
 
 #[test]

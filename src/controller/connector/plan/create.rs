@@ -1,5 +1,5 @@
-//! Creating a connector: look, finalizer, claim, POST, id. In that order, and each step only when the one before it is
-//! acknowledged.
+//! Creating a connector: look, finalizer, claim, its nonce in the object's status, POST, id. In that order, and each step only
+//! when the one before it is acknowledged.
 
 use std::time::Duration;
 
@@ -73,18 +73,23 @@ pub(super) fn plan(o: &Observed, desired: &Desired) -> Plan {
     }
     match (&o.claim, &o.facts.claimed, &o.facts.denied) {
         // Whoever has to find the connector again looks for what the claim says, so nothing else is sent under it.
-        (Some(open), Some(_), _) if !says_what_is_sent(&open.claim, request, workspace) => {
+        (Some(open), Some(_), _)
+            if o.elsewhere.is_some() || !says_what_is_sent(&open.claim, request, workspace) =>
+        {
             let nonce = open.claim.nonce.clone();
             let why = "the spec, the Secret or the workspace changed before anything was sent";
             Plan::act(o, Effect::CloseClaim { nonce, why }, creating(workspace))
         }
-        (Some(_), Some((_, age)), _) if *age < LEASE => Plan::act(o, Effect::Create, creating(workspace)),
+        (_, _, Some(denied)) => wait_for(o, denied),
         // The pass took so long that the lease is over; nothing was sent under it, so it is opened anew.
-        (Some(open), Some(_), _) => {
+        (Some(open), Some((_, age)), None) if *age >= LEASE => {
             let renewed = Claim { claimed_at: o.now, ..open.claim.clone() };
             Plan::act(o, Effect::Claim(Box::new(renewed)), creating(workspace))
         }
-        (_, _, Some(denied)) => wait_for(o, denied),
+        (Some(open), Some(_), None) if !o.facts.bound => {
+            Plan::act(o, Effect::Bind { nonce: open.claim.nonce.clone() }, creating(workspace))
+        }
+        (Some(_), Some(_), None) => Plan::act(o, Effect::Create, creating(workspace)),
         (_, None, None) => {
             Plan::act(o, Effect::Claim(Box::new(claim(o, request, workspace))), creating(workspace))
         }
@@ -200,6 +205,7 @@ fn record(o: &Observed, request: &Request, workspace: &WorkspaceView, id: &Conne
     let status = ConnectorStatus {
         connector_id: Some(id.to_string()),
         origin: Some(Origin::Created),
+        claim: o.claim.as_ref().map(|open| open.claim.nonce.clone()),
         identity: Some(workspace.identity.clone()),
         sent: Some(request.sent.clone()),
         provider: Some(request.create.config.provider().as_str().to_owned()),
@@ -303,6 +309,16 @@ fn wait_for(o: &Observed, denied: &Denied) -> Plan {
 pub(super) fn after_lost_answer(o: &Observed) -> Plan {
     if let Err(blocked) = &o.workspace {
         return Outlook::blocked(blocked).settle(o);
+    }
+    if let (Some(named), Ok(workspace)) = (&o.elsewhere, &o.workspace)
+        && let Recovery::Found(_) | Recovery::Several(_) = recover::decide(o)
+    {
+        let message = format!(
+            "a create was begun in {} and had an effect before spec.workspaceRef named {named}: name {0} again, or delete this \
+             object",
+            workspace.title
+        );
+        return Outlook::stalled(Reason::CreateOutcomeUnknown, message).again_in(LOOK_AGAIN).settle(o);
     }
     let observed = o.observing.as_ref().map(|watched| watched.id.as_str());
     let wanted = observed.or(o.desired.as_ref().ok().and_then(|desired| desired.connector_id.as_deref()));

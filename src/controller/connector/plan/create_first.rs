@@ -131,11 +131,16 @@ fn creating(o: &Observed, replacement: &Replacement) -> Plan {
         let why = "the spec, the Secret or the workspace changed before anything was sent";
         return Plan::act(o, Effect::CloseClaim { nonce, why }, replacing("decides anew"));
     }
+    if o.facts.denied.is_some() {
+        return replacing("waits for its turn in the workspace").again_in(SOON).settle(o);
+    }
     let young = o.facts.claimed.as_ref().is_some_and(|(_, age)| *age < LEASE);
-    let effect = if young {
+    let effect = if !young {
+        Effect::Claim(Box::new(Claim { claimed_at: o.now, ..open.claim.clone() }))
+    } else if o.facts.bound {
         Effect::Create
     } else {
-        Effect::Claim(Box::new(Claim { claimed_at: o.now, ..open.claim.clone() }))
+        Effect::Bind { nonce: open.claim.nonce.clone() }
     };
     Plan::act(o, effect, replacing("a new connector is being created"))
 }

@@ -155,6 +155,13 @@ impl Outlook {
         }
         // Who does not go on with an adoption lets others have the id.
         let mut status = status.unwrap_or_else(|| ConnectorStatus { adopting: None, ..o.status.clone() });
+        // Nothing is under way any more: the workspace may be another one. One that is out of reach may have the claim.
+        if status.connector_id.is_none()
+            && o.claim.is_none()
+            && reason != Reason::NotAvailableInNamespacedMode
+        {
+            status.claim = None;
+        }
         let truth = match verdict {
             Verdict::Ready => Truth::True,
             Verdict::Waiting | Verdict::Stalled | Verdict::Resting => Truth::False,

@@ -46,6 +46,15 @@ pub(super) fn is_due(o: &Observed) -> bool {
     o.claim.as_ref().is_some_and(|open| mine != Some(&open.claim.nonce))
 }
 
+/// How long a claim has to stay open that neither this pass opened nor led to the connector that is known: another replica
+/// may be about to send under it. None: there is none such.
+pub(super) fn unsettled(o: &Observed) -> Option<Duration> {
+    let open = o.claim.as_ref().filter(|_| is_due(o) && o.status.connector_id.is_some())?;
+    let led_here = o.status.claim.as_ref() == Some(&open.claim.nonce);
+    let left = SETTLED_AFTER.saturating_sub(open.known_for);
+    Some(left).filter(|left| !led_here && !left.is_zero())
+}
+
 /// What a list shows that a claim's create can have made, leaving out what belongs to others.
 pub(in crate::controller) fn candidates(
     claim: &Claim,
@@ -103,6 +112,7 @@ pub(super) fn record(o: &Observed, id: &ConnectorId) -> Plan {
     let status = ConnectorStatus {
         connector_id: Some(id.to_string()),
         origin: Some(Origin::Created),
+        claim: claim.map(|claim| claim.nonce.clone()),
         identity: claim.map(|claim| claim.identity.clone()),
         provider: claim.and_then(|claim| claim.provider.clone()),
         ..without_connector(&o.status)

@@ -113,7 +113,7 @@ fn bookkeeping(o: &Observed, id: &ConnectorId) -> Option<Plan> {
 
 /// Closes the claim of an object whose connector is known: there is nothing that it could still be needed for.
 pub(super) fn close_claim(o: &Observed) -> Option<Plan> {
-    let nonce = o.claim.as_ref()?.claim.nonce.clone();
+    let nonce = o.claim.as_ref().filter(|_| recover::unsettled(o).is_none())?.claim.nonce.clone();
     Some(Plan::act(o, Effect::CloseClaim { nonce, why: "the connector is known" }, being_tested()))
 }
 

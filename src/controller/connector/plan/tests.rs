@@ -12,6 +12,7 @@ mod fixture;
 mod laws;
 mod recover;
 mod replace;
+mod replicas;
 mod steady;
 mod verdict;
 mod watch_only;

@@ -61,19 +61,6 @@ fn begin(o: &Observed, claim: Option<&Claim>) -> Plan {
         return wait(o, Outlook::pending(Reason::ScanAlreadyRunning, message).again_in(LOOK_AGAIN));
     }
     match (claim, &o.facts.claimed, &o.facts.denied) {
-        (Some(_), Some((_, age)), _) if *age < LEASE => Plan::act(
-            o,
-            Effect::Start(target.id.clone()),
-            Outlook::pending(Reason::Starting, "being started"),
-        ),
-        (Some(claim), Some(_), _) => {
-            let renewed = Claim { claimed_at: o.now, ..claim.clone() };
-            Plan::act(
-                o,
-                Effect::Claim(Box::new(renewed)),
-                Outlook::pending(Reason::Starting, "being started"),
-            )
-        }
         (_, _, Some(Denied::SubjectClaimed { by })) => {
             let message = format!("waits for Scan {by}, which is being started on the same connector");
             wait(o, Outlook::pending(Reason::ScanAlreadyRunning, message).again_in(SOON))
@@ -81,12 +68,24 @@ fn begin(o: &Observed, claim: Option<&Claim>) -> Plan {
         (_, _, Some(_)) => {
             wait(o, Outlook::pending(Reason::Starting, "waits for its turn in the workspace").again_in(SOON))
         }
+        (Some(claim), Some((_, age)), None) if *age >= LEASE => {
+            let renewed = Claim { claimed_at: o.now, ..claim.clone() };
+            Plan::act(o, Effect::Claim(Box::new(renewed)), starting())
+        }
+        (Some(claim), Some(_), None) if !o.facts.bound => {
+            Plan::act(o, Effect::Bind(claim.nonce.clone()), starting())
+        }
+        (Some(_), Some(_), None) => Plan::act(o, Effect::Start(target.id.clone()), starting()),
         (_, None, None) => {
             let claim = new_claim(o, target, detail);
-            Plan::act(o, Effect::Claim(Box::new(claim)), Outlook::pending(Reason::Starting, "being started"))
+            Plan::act(o, Effect::Claim(Box::new(claim)), starting())
         }
-        (None, Some(_), None) => Outlook::pending(Reason::Starting, "being started").again_in(SOON).settle(o),
+        (None, Some(_), None) => starting().again_in(SOON).settle(o),
     }
+}
+
+fn starting() -> Outlook {
+    Outlook::pending(Reason::Starting, "being started")
 }
 
 fn new_claim(o: &Observed, target: &Target, detail: &ConnectorDetail) -> Claim {

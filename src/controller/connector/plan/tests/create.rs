@@ -40,6 +40,7 @@ fn a_create_looks_then_takes_finalizer_and_claim_then_posts_and_puts_the_id_down
         "list",
         "finalizer",
         "claim",
+        "bind",
         "create",
         "record",
         "annotate",
@@ -72,7 +73,7 @@ fn a_claim_that_grew_older_than_its_lease_before_the_post_is_renewed_and_takes_n
     world.now += jiff::SignedDuration::try_from(LEASE).unwrap();
     world.log.clear();
     world.finish(pass);
-    assert_eq!(world.log[..3], ["claim", "create", "record"]);
+    assert_eq!(world.log[..4], ["claim", "bind", "create", "record"]);
     assert_eq!(world.ledger.creates.iter().map(|bucket| bucket.count).sum::<u32>(), 1);
     world.assert_one_and_ready();
 }

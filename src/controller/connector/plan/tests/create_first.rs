@@ -44,8 +44,8 @@ fn the_new_one_is_made_and_tested_before_the_old_one_goes() {
     let mut world = edited();
     world.run(&[]);
     let steps = [
-        "list", "claim", "record", "create", "record", "close", "test", "record", "record", "annotate",
-        "delete", "confirm", "record", "read", "status",
+        "list", "claim", "record", "bind", "create", "record", "close", "test", "record", "record",
+        "annotate", "delete", "confirm", "record", "read", "status",
     ];
     assert_eq!(world.log, steps);
     world.assert_one_and_ready();

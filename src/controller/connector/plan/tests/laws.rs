@@ -18,9 +18,15 @@ impl World {
     pub(super) fn check_create(&self, request: &Request, claimed: Option<&(String, Timestamp)>) -> Claim {
         assert!(self.object.finalizer, "the finalizer is there before the first POST");
         let (nonce, since_when) = claimed.expect("this pass opened the claim");
-        assert!(since(*since_when, self.now) <= LEASE + Duration::from_secs(5));
+        let pace = Duration::try_from(jiff::SignedDuration::from_secs(self.pace)).unwrap();
+        assert!(since(*since_when, self.now) <= LEASE + pace, "decided within the lease");
         let open = ledger::of(&self.ledger, ClaimKind::Connector, &self.object.uid).expect("an open claim");
         assert_eq!(open.nonce, *nonce);
+        assert_eq!(
+            self.status.claim.as_ref(),
+            Some(nonce),
+            "the object says under which claim it is created"
+        );
         assert_eq!(open.subject, request.create.name, "the claim says what is sent");
         assert_eq!(open.config.as_deref(), serde_json::to_string(&request.readable).ok().as_deref());
         assert_eq!(open.identity, self.workspace.as_ref().unwrap().identity);

@@ -53,8 +53,8 @@ fn a_correction_before_the_first_scan_is_a_replacement_that_asks_for_no_consent(
     world.edit(other_role);
     world.run(&[]);
     let steps = [
-        "read", "list", "claim", "record", "delete", "confirm", "record", "create", "record", "annotate",
-        "close", "test", "read", "status",
+        "read", "list", "claim", "record", "delete", "confirm", "record", "bind", "create", "record",
+        "annotate", "close", "test", "read", "status",
     ];
     assert_eq!(world.log, steps);
     world.assert_one_and_ready();

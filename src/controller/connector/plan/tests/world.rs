@@ -18,7 +18,7 @@ use crate::controller::connector::observed::{
 };
 use crate::controller::connector::plan::{Effect, Plan, plan};
 use crate::controller::ledger;
-use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceStatus};
+use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceKey, WorkspaceStatus};
 use crate::remote::{Alarm, Fault, FaultKind, Item, Listing, Observation, Sight};
 
 /// Passes without a change after which a world is at rest.
@@ -29,7 +29,7 @@ const HORIZON: Duration = Duration::from_hours(30);
 /// What lives and dies with the operator's process.
 pub(super) struct Memory {
     started: Timestamp,
-    claims_seen: BTreeMap<String, Timestamp>,
+    claims_seen: BTreeMap<(String, Timestamp), Timestamp>,
     seen: BTreeMap<ConnectorId, (Observation, Timestamp)>,
     missing: BTreeSet<ConnectorId>,
 }
@@ -55,6 +55,8 @@ pub(super) struct World {
     pub api: Api,
     pub polls: bool,
     pub scanned: bool,
+    /// The nonce of a claim that is open in another workspace than the one that the spec names, and that one.
+    pub elsewhere: Option<(String, WorkspaceKey)>,
     pub taken: BTreeSet<String>,
     /// What is said of who else has an id.
     pub survey: Survey,
@@ -105,6 +107,7 @@ impl World {
             api: Api::default(),
             polls: true,
             scanned: false,
+            elsewhere: None,
             taken: BTreeSet::new(),
             survey: Survey::default(),
             observing: None,
@@ -320,10 +323,16 @@ impl World {
                     Ok(()) => pass.claimed = Some((nonce, self.now)),
                     Err(denied) => pass.facts.denied = Some(denied),
                 }
+                pass.facts.bound = false;
+            }
+            Effect::Bind { nonce } => {
+                self.write(ConnectorStatus { claim: Some(nonce), ..self.status.clone() });
+                pass.facts.bound = true;
             }
             Effect::CloseClaim { nonce, why: _ } => {
                 self.check_close(&nonce);
-                ledger::close(&mut self.ledger, &nonce);
+                let claimed_at = observed.claim.map(|open| open.claim.claimed_at).unwrap();
+                ledger::close(&mut self.ledger, &nonce, claimed_at).unwrap();
                 pass.claimed = None;
             }
             Effect::Create => {
@@ -360,8 +369,12 @@ impl World {
     /// What `observe` would give.
     pub(super) fn observe(&mut self, pass: &mut Pass) -> Observed {
         let claim = ledger::of(&self.ledger, ClaimKind::Connector, &self.object.uid).cloned().map(|claim| {
-            let first = *self.memory.claims_seen.entry(claim.nonce.clone()).or_insert(self.now);
+            let version = (claim.nonce.clone(), claim.claimed_at);
+            let first = *self.memory.claims_seen.entry(version).or_insert(self.now);
             OpenClaim { claim, known_for: since(first, self.now) }
+        });
+        let elsewhere = self.elsewhere.clone().and_then(|(nonce, named)| {
+            claim.as_ref().filter(|open: &&OpenClaim| open.claim.nonce == nonce).map(|_| named)
         });
         let id = self.status.connector_id.as_deref().and_then(|id| ConnectorId::parse(id).ok());
         let id = id.or(self.observing.as_ref().map(|watched| watched.id.clone()));
@@ -394,6 +407,7 @@ impl World {
             request,
             sight,
             claim,
+            elsewhere,
             taken,
             scanned: self.scanned,
             freshness: Duration::from_mins(5),
@@ -477,6 +491,7 @@ fn name(effect: &Effect) -> &'static str {
         Effect::Annotate { .. } => "annotate",
         Effect::List => "list",
         Effect::Claim(_) => "claim",
+        Effect::Bind { .. } => "bind",
         Effect::CloseClaim { .. } => "close",
         Effect::DropFinalizer => "drop",
         Effect::Survey { .. } => "survey",

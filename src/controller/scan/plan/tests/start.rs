@@ -30,8 +30,18 @@ fn settled() -> SignedDuration {
 fn a_start_looks_then_claims_then_posts_and_puts_the_id_down_before_all_else() {
     let mut world = World::new();
     world.one_pass();
-    let steps =
-        ["record", "read connector", "claim", "start", "record", "annotate", "close", "read scan", "status"];
+    let steps = [
+        "record",
+        "read connector",
+        "claim",
+        "bind",
+        "start",
+        "record",
+        "annotate",
+        "close",
+        "read scan",
+        "status",
+    ];
     assert_eq!(world.log, steps);
     world.assert_said(ScanPhase::Running, "Running", "scan-1 is running");
     assert_eq!(world.status.scan_id.as_deref(), Some("scan-1"));
@@ -133,7 +143,7 @@ fn a_claim_that_grew_older_than_its_lease_before_the_post_is_renewed() {
     world.pass(i64::try_from(LEASE.as_secs()).unwrap());
     world.log.clear();
     world.finish(pass);
-    assert_eq!(world.log[..3], ["claim", "start", "record"]);
+    assert_eq!(world.log[..4], ["claim", "bind", "start", "record"]);
     assert_eq!(world.status.scan_id.as_deref(), Some("scan-1"));
 }
 

@@ -261,9 +261,15 @@ impl World {
                     Ok(()) => pass.claimed = Some((nonce, self.now)),
                     Err(denied) => pass.facts.denied = Some(denied),
                 }
+                pass.facts.bound = false;
+            }
+            Effect::Bind(nonce) => {
+                self.write(ScanStatus { claim: Some(nonce), ..self.status.clone() });
+                pass.facts.bound = true;
             }
             Effect::CloseClaim(nonce) => {
-                ledger::close(&mut self.ledger, &nonce);
+                let claimed_at = observed.claim.map(|(claim, _)| claim.claimed_at).unwrap();
+                ledger::close(&mut self.ledger, &nonce, claimed_at).unwrap();
                 pass.claimed = None;
             }
             Effect::Start(id) => {
@@ -272,6 +278,7 @@ impl World {
                     ledger::of(&self.ledger, ClaimKind::Scan, &self.object.uid).expect("an open claim");
                 assert_eq!((&open.nonce, open.subject.as_str()), (nonce, id.as_str()));
                 assert!(!self.posts.contains(nonce), "one POST a claim");
+                assert_eq!(self.status.claim.as_ref(), Some(nonce), "the object says under which claim");
                 assert!(!self.scans.iter().any(|scan| scan.ours), "a second scan: {:#?}", self.log);
                 self.posts.push(nonce.clone());
                 pass.facts.started = Some(self.start(&id));
@@ -439,6 +446,7 @@ fn name(effect: &Effect) -> &'static str {
         Effect::Annotate(_) => "annotate",
         Effect::ReadConnector(_) => "read connector",
         Effect::Claim(_) => "claim",
+        Effect::Bind(_) => "bind",
         Effect::CloseClaim(_) => "close",
         Effect::Start(_) => "start",
         Effect::ReadScan(_) => "read scan",
