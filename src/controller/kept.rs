@@ -67,9 +67,9 @@ impl Kept {
         ctx: &Context,
     ) -> Result<Option<Self>, Error> {
         let other = |key: &WorkspaceKey| Some(key) != named;
-        let Some(key) = recorded.filter(other).or_else(|| claiming(kind, uid, ctx).filter(other)) else {
-            return Ok(None);
-        };
+        // All workspaces are looked through, so only where something may follow.
+        let claiming = || if fresh { claiming(kind, uid, ctx).filter(other) } else { None };
+        let Some(key) = recorded.filter(other).or_else(claiming) else { return Ok(None) };
         let kept = if fresh { Self::read(&key, ctx).await? } else { Self::cached(&key, ctx) };
         Ok(kept.filter(|kept| kept.claim(kind, uid).is_some()))
     }
