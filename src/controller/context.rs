@@ -197,7 +197,7 @@ impl Context {
         current.0.clone()
     }
 
-    /// Says something in an event. Never fails a reconcile: an event that is refused is logged.
+    /// Says something in an event.
     pub async fn say(
         &self,
         about: &ObjectReference,
@@ -213,9 +213,14 @@ impl Context {
             action: action.to_owned(),
             secondary: None,
         };
+        self.publish(&event, about).await;
+    }
+
+    /// Publishes an event. Never fails a reconcile: one that is refused is logged.
+    pub async fn publish(&self, event: &Event, about: &ObjectReference) {
         let recorder = self.recorder();
-        if let Err(error) = recorder.publish(&event, about).await {
-            tracing::warn!(%error, reason = reason.as_str(), "cannot publish an event");
+        if let Err(error) = recorder.publish(event, about).await {
+            tracing::warn!(%error, reason = event.reason, "cannot publish an event");
         }
     }
 

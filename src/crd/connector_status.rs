@@ -41,7 +41,8 @@ pub struct ConnectorStatus {
     /// Salted digest of the credential and endpoint that the id was made or read under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// Salted digest of what the API was given, secrets included: tells that it would have to learn a new secret.
+    /// Salted digests of what the API was given: of what stands in the spec, and of all, secrets included. They tell what it
+    /// would have to learn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<String>,
     /// `aws`, `gcp` or `azure`.
@@ -77,6 +78,9 @@ pub struct ConnectorStatus {
     #[schemars(with = "Replacement")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacement: Option<Box<Replacement>>,
+    /// Whether the API has shown the connector as it was given it. What differs from then on was changed at the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_as_sent: Option<bool>,
     /// The last `CreateFirst` replacement, while its failure keeps it from being tried again: until the spec, a Secret or the
     /// annotation `slim.io/reconcile-requested-at` changes.
     #[schemars(with = "FailedReplacement")]
@@ -180,7 +184,7 @@ pub struct Replacement {
     pub new_id: Option<String>,
     /// How far it is.
     pub phase: ReplacementPhase,
-    /// Salted digest of what the connector that comes was given, where it is made first.
+    /// Salted digests of what the connector that comes was given, where it is made first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<String>,
     /// The last connection test of the connector that comes, where it is made first.
@@ -212,7 +216,7 @@ pub enum ReplacementPhase {
 pub struct FailedReplacement {
     /// The generation of the spec that asked for it.
     pub generation: i64,
-    /// Salted digest of what the new connector was given.
+    /// Salted digests of what the new connector was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<String>,
     /// The value of `slim.io/reconcile-requested-at` at that time.

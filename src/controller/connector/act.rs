@@ -1,7 +1,9 @@
 //! Carries out one effect. Every write to Kubernetes carries the resourceVersion that it was decided on; every POST
 //! stands under a claim; what comes back is put down as a fact, and nothing is decided here.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::Patch;
+use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
@@ -204,9 +206,7 @@ async fn carry_out(
             for id in connector.status.iter().flat_map(ConnectorStatus::ids) {
                 ctx.owned.lock().remove(id);
             }
-            let (reason, text) = note.words();
-            pass.said = Some(text.clone());
-            ctx.say(&about, false, reason, "Release", text).await;
+            pass.said = say(&about, &note, ctx).await;
             return patched.map(|_| None);
         }
     };
@@ -226,7 +226,7 @@ async fn record(
         ctx.owned.lock().insert(id.to_owned(), connector.uid().unwrap_or_default());
     }
     let (connector, turned) = put_status(connector, status, ctx).await?;
-    pass.said = say(&connector, note, ctx).await.or(turned);
+    pass.said = say(&connector.object_ref(&()), note, ctx).await.or(turned);
     if matches!(note, Note::Recovered(_)) {
         ctx.metrics.claim("recovered");
     }
@@ -330,8 +330,9 @@ async fn patch_meta(
         .map_err(Error::kubernetes(what))
 }
 
-/// Says what is worth an event, and gives it.
-async fn say(connector: &Connector, note: &Note, ctx: &Context) -> Option<String> {
+/// Says what is worth an event, and gives it. Of events that are alike but for their text only the first one's is kept, so that
+/// each names the connector at the API that it is about.
+async fn say(about: &ObjectReference, note: &Note, ctx: &Context) -> Option<String> {
     if matches!(note, Note::Seen) {
         return None;
     }
@@ -343,11 +344,66 @@ async fn say(connector: &Connector, note: &Note, ctx: &Context) -> Option<String
             | Note::GivenUp(_)
             | Note::RolledBack { failed: true, .. }
     );
-    ctx.say(&connector.object_ref(&()), warning, reason, "Reconcile", text.clone()).await;
+    let event = Event {
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.as_str().to_owned(),
+        note: Some(text.clone()),
+        action: note.action().to_owned(),
+        secondary: note.id().map(|id| ObjectReference {
+            kind: Some("RemoteConnector".to_owned()),
+            name: Some(id.to_owned()),
+            ..ObjectReference::default()
+        }),
+    };
+    ctx.publish(&event, about).await;
     Some(text)
 }
 
 impl Note {
+    /// What is done, in a word.
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Seen => "Look",
+            Self::Created(_) | Self::SuccessorKnown(_) => "Create",
+            Self::Recovered(_) => "Recover",
+            Self::Adopted(_) => "Adopt",
+            Self::Restored(_) => "Restore",
+            Self::CopyIgnored(_) => "Ignore",
+            Self::OnlyObserved(_) => "Observe",
+            Self::ReplacementBegun(_) | Self::CreateFirstBegun(_) => "Replace",
+            Self::OldOneGone(_) | Self::Deleted(_) => "Delete",
+            Self::Switched { .. } => "Switch",
+            Self::RolledBack { .. } => "RollBack",
+            Self::LostAtTheApi(_) => "Forget",
+            Self::Retained(_) | Self::GivenUp(_) | Self::Abandoned(_) | Self::NothingThere => "LetGo",
+        }
+    }
+
+    /// The connector at the API that it is about.
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Created(id)
+            | Self::Recovered(id)
+            | Self::Adopted(id)
+            | Self::Restored(id)
+            | Self::OnlyObserved(id)
+            | Self::ReplacementBegun(id)
+            | Self::OldOneGone(id)
+            | Self::CreateFirstBegun(id)
+            | Self::SuccessorKnown(id)
+            | Self::Switched { new: id, .. }
+            | Self::LostAtTheApi(id)
+            | Self::Deleted(id)
+            | Self::GivenUp(id) => Some(id),
+            Self::RolledBack { id, .. } => id.as_deref(),
+            Self::Seen
+            | Self::CopyIgnored(_)
+            | Self::Retained(_)
+            | Self::Abandoned(_)
+            | Self::NothingThere => None,
+        }
+    }
+
     fn words(&self) -> (Reason, String) {
         match self {
             Self::Seen => (Reason::Creating, "seen".to_owned()),
@@ -381,7 +437,7 @@ impl Note {
             Self::Switched { old, new } => {
                 (Reason::Replacing, format!("{new} connects and takes the place of {old}, which is deleted"))
             }
-            Self::RolledBack { message, failed } => {
+            Self::RolledBack { message, failed, .. } => {
                 let reason = if *failed { Reason::ReplacementFailed } else { Reason::Replacing };
                 (reason, message.clone())
             }

@@ -249,10 +249,38 @@ impl Desired {
     }
 }
 
-/// A digest of all that is sent, secrets included, that tells only whether it is the same. The salt keeps two objects with
-/// the same secret from being recognised as such.
-pub(super) fn sent_digest(salt: &str, request: &CreateConnector) -> String {
-    digest(&["slimio sent v1", salt, request.to_json().expose_secret()])
+/// Two digests, of what stands in the spec and of all that is sent, the values of Secrets included. They tell only whether it is
+/// the same. The salt keeps two objects with the same secret from being recognised as such.
+pub(super) fn sent_digest(salt: &str, desired: &Desired, request: &CreateConnector) -> String {
+    let without = desired.request(request.name.clone(), Some(&SecretString::default()));
+    let of = |kind, request: &CreateConnector| {
+        digest(&[kind, salt, request.to_json().expose_secret()])[..16].to_owned()
+    };
+    format!("{}-{}", of("slimio spec v2", without.as_ref().unwrap_or(request)), of("slimio sent v2", request))
+}
+
+/// How what was sent differs from what would be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SentDiffers {
+    /// In nothing.
+    No,
+    /// In the value of a Secret, and in nothing else.
+    Secret,
+    /// In what stands in the spec.
+    Spec,
+}
+
+impl SentDiffers {
+    /// None: what was sent is not known.
+    pub(super) fn between(sent: Option<&String>, today: &str) -> Option<Self> {
+        let ((spec, whole), (spec_today, whole_today)) = (sent?.split_once('-')?, today.split_once('-')?);
+        Some(match (whole == whole_today, spec == spec_today) {
+            // Where a value stands, in the spec or in a Secret, is not sent.
+            (true, _) => Self::No,
+            (false, true) => Self::Secret,
+            (false, false) => Self::Spec,
+        })
+    }
 }
 
 /// The first 128 bits of a SHA-256 over the parts, in hexadecimal, with lengths so that no two lists of parts are alike.

@@ -157,6 +157,9 @@ pub(super) async fn observe(
     let wanted = connector.spec.connector_id.clone().or_else(|| Some(BackupRecord::parse(&object)?.id));
     let wanted = wanted.filter(|_| status.connector_id.is_none());
     let taken = taken(listed.map(|item| item.id.as_str()).chain(wanted.as_deref()), &object.uid, ctx);
+    let another =
+        |id: &&str| ctx.index.another_refers::<Connector>(&Link::Remote((*id).to_owned()), &object.uid);
+    let contested = status.ids().filter(another).map(str::to_owned).collect();
     let scanned = status.connector_id.as_ref().is_some_and(|id| scanned(id, kept.as_ref(), ctx));
     let uid = object.uid.clone();
     let mut facts = std::mem::take(&mut pass.facts);
@@ -172,6 +175,7 @@ pub(super) async fn observe(
         claim,
         elsewhere: Some(named).filter(|named| *named != key),
         taken,
+        contested,
         turn: ctx.claim_writer(&holder).turn(&uid),
         scanned,
         freshness: FRESH_FOR.max(interval * POLLS),
@@ -325,7 +329,7 @@ async fn request(
         let create = desired.request(name.clone(), value).ok_or_else(|| {
             Blocked::new(Reason::SecretNotFound, "the spec names a Secret that was not read".to_owned())
         })?;
-        let sent = sent.unwrap_or_else(|| sent_digest(&salt, &create));
+        let sent = sent.unwrap_or_else(|| sent_digest(&salt, desired, &create));
         Ok(Request { readable: desired.readable_config(&create), sent, create })
     };
     let Some(reference) = desired.source.secret_ref() else { return Ok(whole(None, None)) };

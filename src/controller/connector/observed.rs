@@ -42,6 +42,8 @@ pub(super) struct Observed {
     pub elsewhere: Option<WorkspaceKey>,
     /// The ids of the list that other objects of this cluster have.
     pub taken: BTreeSet<String>,
+    /// Its own ids that the status of another object names, too.
+    pub contested: BTreeSet<String>,
     /// When its turn to create comes, if it has to wait for one.
     pub turn: Option<Timestamp>,
     /// Whether a Scan of it was ever claimed or started.
@@ -162,7 +164,7 @@ pub(super) struct Request {
     pub create: CreateConnector,
     /// Its config, without secrets.
     pub readable: Map<String, Value>,
-    /// Salted digest of all of it.
+    /// Salted digests of what of it stands in the spec, and of all of it.
     pub sent: String,
 }
 

@@ -129,6 +129,8 @@ pub(super) enum Note {
     },
     /// The new connector is not kept, or was not to be had, and the old one stays.
     RolledBack {
+        /// The one that is not kept, where there is one.
+        id: Option<String>,
         /// What happened.
         message: String,
         /// Whether that is a failure, and not somebody's wish.

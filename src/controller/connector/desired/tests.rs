@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::{Desired, Source, Text, digest, sent_digest};
+use super::{Desired, SentDiffers, Source, Text, digest, sent_digest};
 use crate::controller::connector::observed::Request;
 use crate::crd::{Connector, ConnectorSpec, DeletionPolicy, ReplacePolicy, WorkspaceKind};
 
@@ -239,7 +239,7 @@ fn nothing_that_came_from_a_secret_can_be_read_or_printed() {
             desired.readable_without_secret(),
             "what can be read does not hang on the secret"
         );
-        let sent = sent_digest("salt", &create);
+        let sent = sent_digest("salt", &desired, &create);
         let request = Request { readable, sent, create };
         let printed = format!("{request:?} {request:#?} {:?}", Ok::<&Request, ()>(&request));
         assert!(printed.contains("readable") && !printed.contains("canary"), "{printed}");
@@ -258,12 +258,13 @@ fn nothing_that_came_from_a_secret_can_be_read_or_printed() {
 fn a_digest_changes_with_everything_that_is_sent_and_tells_nothing_else() {
     let digest_of = |salt: &str, provider: &str, change: Value, secret: &str| {
         let secret = SecretString::from(secret.to_owned());
-        let create = desired(provider, change).request("n".to_owned(), Some(&secret)).unwrap();
-        sent_digest(salt, &create)
+        let desired = desired(provider, change);
+        let create = desired.request("n".to_owned(), Some(&secret)).unwrap();
+        sent_digest(salt, &desired, &create)
     };
     let first = digest_of("team/lake", "azure", json!({}), "canary-1");
     assert_eq!(first, digest_of("team/lake", "azure", json!({}), "canary-1"), "the same for the same");
-    assert!(first.len() == 32 && first.bytes().all(|b| b.is_ascii_hexdigit()));
+    assert!(first.len() == 33 && first.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
     let others = [
         digest_of("team/pond", "azure", json!({}), "canary-1"),
         digest_of("team/lake", "azure", json!({}), "canary-2"),
@@ -274,7 +275,20 @@ fn a_digest_changes_with_everything_that_is_sent_and_tells_nothing_else() {
     assert!(!others.contains(&first));
     let moved = json!({"aws": {"externalId": null, "externalIdSecretRef": {"name": "s", "key": "k"}}});
     let inline = digest_of("team/lake", "aws", json!({}), "");
-    assert_eq!(digest_of("team/lake", "aws", moved, "ext-51c0ffee"), inline, "where it stands is not sent");
+    let differs = |sent: &String, today: &String| SentDiffers::between(Some(sent), today);
+    let referenced = |secret| digest_of("team/lake", "aws", moved.clone(), secret);
+    assert_eq!(
+        differs(&referenced("ext-51c0ffee"), &inline),
+        Some(SentDiffers::No),
+        "where it stands is not sent"
+    );
+    assert_eq!(differs(&referenced("canary-1"), &referenced("canary-2")), Some(SentDiffers::Secret));
+    assert_eq!(differs(&first, &others[2]), Some(SentDiffers::Spec));
+    assert_eq!(differs(&others[2], &others[1]), Some(SentDiffers::Spec), "in both");
+    let other_id = digest_of("team/lake", "aws", json!({"aws": {"externalId": "ext-other"}}), "");
+    assert_eq!(differs(&inline, &other_id), Some(SentDiffers::Spec), "it stands in the spec");
+    assert_eq!(SentDiffers::between(None, &first), None);
+    assert_eq!(differs(&"0123456789abcdef0123456789abcdef".to_owned(), &first), None, "no digest of ours");
     assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]), "no two lists of parts are alike");
 }
 

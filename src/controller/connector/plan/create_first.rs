@@ -189,7 +189,14 @@ fn testing(o: &Observed, replacement: &Replacement, old: &ConnectorId, new: &Con
     if let Some(outcome) = outcome {
         let test = tested(o.now, replacement.connection_test.as_ref(), replacement.sent.clone(), &outcome);
         let replacement = Replacement { connection_test: Some(test), ..replacement.clone() };
-        return turn(o, "the new connector was tested", Some(replacement), Note::Seen);
+        // One test answers a request, whatever comes of it.
+        let handled = o.object.request().or_else(|| o.status.last_handled_reconcile_at.clone());
+        let status = ConnectorStatus {
+            replacement: Some(Box::new(replacement)),
+            last_handled_reconcile_at: handled,
+            ..o.status.clone()
+        };
+        return record(o, "the new connector was tested", status, Note::Seen);
     }
     let being_tested = format!("{new} is being tested; {old} stays until it connects");
     let Some(test) = &replacement.connection_test else {
@@ -206,7 +213,8 @@ fn testing(o: &Observed, replacement: &Replacement, old: &ConnectorId, new: &Con
         );
         return roll_back(o, Some(replacement), &what, true);
     }
-    match next_retest(test).filter(|next| *next > o.now) {
+    let asked = o.object.requested_at.is_some() && o.object.request() != o.status.last_handled_reconcile_at;
+    match next_retest(test).filter(|next| *next > o.now && !asked) {
         None => Plan::act(o, Effect::Test(new.clone()), replacing(&being_tested)),
         Some(next) => {
             let wait = Duration::try_from(next.duration_since(o.now)).unwrap_or_default().max(SOON);
@@ -287,7 +295,8 @@ fn roll_back(o: &Observed, made: Option<&Replacement>, what: &str, failed: bool)
         })
     });
     let status = ConnectorStatus { replacement, failed_replacement: failure, ..o.status.clone() };
-    record(o, what, status, Note::RolledBack { message: what.to_owned(), failed })
+    let id = made.and_then(|made| made.new_id.clone());
+    record(o, what, status, Note::RolledBack { id, message: what.to_owned(), failed })
 }
 
 fn turn(o: &Observed, message: &str, replacement: Option<Replacement>, note: Note) -> Plan {

@@ -8,6 +8,7 @@ use connectors_api::wire::ConnectorId;
 use super::super::observed::Observed;
 use super::outlook::Outlook;
 use super::recover::{self, Recovery};
+use super::replace::contested;
 use super::steady::{given_up, is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan, create_first, known_id};
 use crate::controller::{Blocked, Reason};
@@ -74,6 +75,9 @@ pub(super) fn plan(o: &Observed) -> Plan {
             return held(o, &Blocked::new(Reason::InvalidSpec, "status.replacement does not name an id"));
         }
     };
+    if let Some(blocked) = contested(o, &id) {
+        return held(o, &blocked);
+    }
     let deleting = || Outlook::waiting(Reason::Deleting, format!("{id} is being deleted at the API"));
     match (&o.facts.deleted, &o.facts.gone) {
         (None, _) => Plan::act(o, Effect::Delete(id.clone()), deleting()),

@@ -3,7 +3,7 @@
 use connectors_api::wire::{ConnectorDetail, TestOutcome};
 use jiff::Timestamp;
 
-use super::super::desired::Desired;
+use super::super::desired::{Desired, SentDiffers};
 use super::super::observed::Observed;
 use super::steady::differing;
 use crate::controller::conditions::whole_seconds;
@@ -45,12 +45,19 @@ pub(super) fn refreshed(o: &Observed, desired: &Desired, seen: &Observation) -> 
     if o.scanned {
         status.scanned = Some(true);
     }
-    // A hash that is not there is taken again, unless what can be read says that it would be another one.
-    if let Ok(request) = &o.request
-        && (o.object.acknowledged.as_ref() == Some(&request.sent)
-            || status.sent.is_none() && differing(o, desired, seen).is_none())
-    {
-        status.sent = Some(request.sent.clone());
+    if let Ok(request) = &o.request {
+        let shown = differing(o, desired, seen).is_none();
+        let same = match SentDiffers::between(status.sent.as_ref(), &request.sent) {
+            Some(SentDiffers::No) => true,
+            Some(_) => o.object.acknowledged.as_ref() == Some(&request.sent),
+            // A hash that is not there is taken again, unless what can be read says that it would be another one.
+            None => shown || o.object.acknowledged.as_ref() == Some(&request.sent),
+        };
+        if same {
+            status.sent = Some(request.sent.clone());
+            // What differs later was changed by somebody, and is not the API's way to write what it was given.
+            status.shown_as_sent = status.shown_as_sent.or(shown.then_some(true));
+        }
     }
     if let Ok(workspace) = &o.workspace {
         status.identity = Some(workspace.identity.clone());

@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use connectors_api::wire::ConnectorId;
 
-use super::super::desired::Desired;
+use super::super::desired::{Desired, SentDiffers};
 use super::super::observed::{Observed, Request, WorkspaceView};
 use super::create::{claim, look, says_what_is_sent, without_connector};
 use super::create_first::{self, failed_before};
 use super::outlook::Outlook;
 use super::steady::{differing, is_of_another_identity, known_by_todays_key};
 use super::{Effect, Note, Plan};
-use crate::controller::Reason;
-use crate::controller::conditions::{SYNCED, Truth, find};
+use crate::controller::conditions::Truth;
 use crate::controller::ledger::Denied;
+use crate::controller::{Blocked, Reason};
 use crate::crd::{ConnectorStatus, DeletionPolicy, Origin, ReplacePolicy, Replacement, ReplacementPhase};
 use crate::remote::{FaultKind, Observation};
 
 /// The wait while the API still shows what it was told to delete.
 const STILL_THERE: Duration = Duration::from_secs(5);
+/// The wait for a person who says whose a connector is.
+const CONTESTED: Duration = Duration::from_mins(1);
 
 /// How the connector at the API is not what the spec says.
 pub(super) enum Difference {
@@ -29,6 +31,8 @@ pub(super) enum Difference {
     Drift(String),
     /// In these keys, which the API never showed as it was given them.
     Echo(String),
+    /// In what the spec says and the API does not show, of which only the digest is known; today's digest.
+    Unshown(String),
     /// In a secret that was sent, of which only the digest is known; today's digest.
     Credentials(String),
 }
@@ -36,19 +40,23 @@ pub(super) enum Difference {
 /// What differs. A secret only where nothing else does.
 pub(super) fn difference(o: &Observed, desired: &Desired, seen: &Observation) -> Option<Difference> {
     if let Some(keys) = differing(o, desired, seen) {
-        let given = o.request.as_ref().is_ok_and(|request| o.status.sent.as_ref() == Some(&request.sent));
-        let matched = find(&o.status.conditions, SYNCED)
-            .is_some_and(|it| it.status == "True" || it.reason == Reason::Drifted.as_str());
-        return Some(match (given, matched) {
-            (false, _) => Difference::Spec(keys),
-            (true, true) => Difference::Drift(keys),
-            (true, false) => Difference::Echo(keys),
+        let request = o.request.as_ref().ok();
+        let sent = request.and_then(|it| SentDiffers::between(o.status.sent.as_ref(), &it.sent));
+        return Some(match (sent, o.status.shown_as_sent == Some(true)) {
+            (Some(SentDiffers::No | SentDiffers::Secret), true) => Difference::Drift(keys),
+            (Some(SentDiffers::No), false) => Difference::Echo(keys),
+            _ => Difference::Spec(keys),
         });
     }
     let request = o.request.as_ref().ok()?;
-    let acknowledged = o.object.acknowledged.as_ref() == Some(&request.sent);
-    let outdated = o.status.sent.as_ref().is_some_and(|sent| *sent != request.sent) && !acknowledged;
-    outdated.then(|| Difference::Credentials(request.sent.clone()))
+    if o.object.acknowledged.as_ref() == Some(&request.sent) {
+        return None;
+    }
+    match SentDiffers::between(o.status.sent.as_ref(), &request.sent)? {
+        SentDiffers::No => None,
+        SentDiffers::Secret => Some(Difference::Credentials(request.sent.clone())),
+        SentDiffers::Spec => Some(Difference::Unshown(request.sent.clone())),
+    }
 }
 
 /// Begins a replacement where the spec asks for one and it is free or consented to.
@@ -164,6 +172,9 @@ pub(super) fn go_on(o: &Observed, desired: &Desired, id: &ConnectorId) -> Plan {
 
 /// Deletes one of a replacement's connectors, and goes on when it is confirmed gone.
 pub(super) fn remove(o: &Observed, id: &ConnectorId, what: &str, then: impl FnOnce() -> Plan) -> Plan {
+    if let Some(blocked) = contested(o, id) {
+        return Outlook::blocked(&blocked).settle(o);
+    }
     match (&o.facts.deleted, &o.facts.gone) {
         (None, _) => Plan::act(o, Effect::Delete(id.clone()), replacing(what)),
         (Some(Err(fault)), _) if fault.kind != FaultKind::NotFound => {
@@ -181,6 +192,19 @@ pub(super) fn remove(o: &Observed, id: &ConnectorId, what: &str, then: impl FnOn
         }
         (Some(_), Some(Ok(true))) => then(),
     }
+}
+
+/// What another object's status names as its own is not deleted, whatever this one's says.
+pub(super) fn contested(o: &Observed, id: &ConnectorId) -> Option<Blocked> {
+    if !o.contested.contains(id.as_str()) {
+        return None;
+    }
+    let message = format!(
+        "{id} is in the status of another Connector of this cluster, too, and is not deleted: correct the status of the one that \
+         it does not belong to"
+    );
+    let blocked = Blocked::new(Reason::AlreadyClaimed, message);
+    Some(Blocked { retry: Some(CONTESTED), ..blocked })
 }
 
 pub(super) fn replacing(message: &str) -> Outlook {

@@ -381,7 +381,8 @@ fn compared(
 ) -> Outlook {
     const CONSENT: &str = "set spec.replacePolicy to Recreate or CreateFirst to have the connector made anew, which loses its \
                            scan history and findings";
-    let (keys, reason, why) = match difference {
+    let differs_in = |keys: &str| format!("the connector at the API differs in {keys}");
+    let (message, reason, why) = match difference {
         None => {
             return match &o.request {
                 Ok(_) => outlook.synced(
@@ -408,21 +409,28 @@ fn compared(
                 "the spec differs from the connector at the API in {keys}, and the API cannot change a connector: revert the \
                  spec, or {CONSENT}"
             );
-            (keys, Reason::ReplacementRequired, why)
+            (differs_in(&keys), Reason::ReplacementRequired, why)
+        }
+        Some(Difference::Unshown(digest)) => {
+            let message = "the connector at the API was given another spec, in what the API does not show";
+            let why = format!(
+                "{message}, and cannot be changed: revert the spec, {CONSENT}, or, where somebody changed it in the API's dashboard, \
+                 set the annotation slim.io/credentials-acknowledged to {digest}"
+            );
+            (message.to_owned(), Reason::ReplacementRequired, why)
         }
         Some(Difference::Drift(keys)) => {
             let why = format!("{keys} was changed at the API: change it back there, or {CONSENT}");
-            (keys, Reason::Drifted, why)
+            (differs_in(&keys), Reason::Drifted, why)
         }
         Some(Difference::Echo(keys)) => {
             let why = format!(
                 "the API shows another {keys} than it was given: change it back there, or delete this object and make it anew, \
                  which loses its scan history and findings"
             );
-            (keys, Reason::ReplacementRequired, why)
+            (differs_in(&keys), Reason::ReplacementRequired, why)
         }
     };
-    let message = format!("the connector at the API differs in {keys}");
     let outlook = match (&o.request, failed) {
         (Err(blocked), _) => Outlook::blocked(blocked),
         (Ok(_), Some(failed)) => {

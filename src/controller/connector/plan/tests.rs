@@ -9,6 +9,7 @@ mod create_first;
 mod delete;
 mod drift;
 mod fixture;
+mod in_flight;
 mod laws;
 mod recover;
 mod replace;

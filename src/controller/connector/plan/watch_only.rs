@@ -74,6 +74,7 @@ fn let_go(o: &Observed, watched: &Watched, own: &ConnectorId) -> Plan {
         origin: None,
         identity: None,
         sent: None,
+        shown_as_sent: None,
         connection_test: None,
         ..o.status.clone()
     };

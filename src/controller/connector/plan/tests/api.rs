@@ -7,8 +7,9 @@ use connectors_api::wire::{
     ScanHistoryEntry, TestOutcome,
 };
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
-use crate::remote::{Fault, FaultKind};
+use crate::remote::{Fault, FaultKind, Observation};
 
 use super::fixture;
 
@@ -75,6 +76,8 @@ pub(super) struct Api {
     pub pinned: Option<ConnectorState>,
     /// Regions are not written as they were given.
     pub shouts: bool,
+    /// A scope's prefixes are not shown.
+    pub shows_no_prefixes: bool,
     ids: u32,
 }
 
@@ -127,6 +130,9 @@ impl Api {
         };
         self.ids += 1;
         let mut config = create.readable_config();
+        if self.shows_no_prefixes {
+            config.remove("prefixes");
+        }
         if self.shouts {
             config.insert("region".to_owned(), "EU-WEST-1".into());
         }
@@ -211,5 +217,19 @@ impl Api {
 
     fn up(&self) -> Result<(), Fault> {
         self.down.map_or(Ok(()), |kind| Err(fault(kind)))
+    }
+}
+
+/// What a list says of a connector.
+pub(super) fn observation(item: &ConnectorItem) -> Observation {
+    Observation {
+        name: item.name.clone(),
+        provider: item.provider.clone(),
+        config: item.config.clone(),
+        state: item.status.clone(),
+        risk_score: item.risk_score,
+        findings_count: Some(item.findings_count),
+        last_scan: item.last_scan,
+        read_at: Instant::now(),
     }
 }

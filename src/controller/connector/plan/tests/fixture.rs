@@ -79,7 +79,11 @@ pub(super) fn workspace() -> WorkspaceView {
 pub(super) fn request(desired: &Desired, secret: &str) -> Request {
     let secret = SecretString::from(secret.to_owned());
     let create = desired.request(desired.name.clone(), Some(&secret)).unwrap();
-    Request { readable: desired.readable_config(&create), sent: sent_digest("team/lake", &create), create }
+    Request {
+        readable: desired.readable_config(&create),
+        sent: sent_digest("team/lake", desired, &create),
+        create,
+    }
 }
 
 pub(super) fn connected() -> TestOutcome {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use connectors_api::wire::ConnectorId;
+use connectors_api::wire::{ConfigMatch, ConnectorId, readable_config_matches};
 use jiff::Timestamp;
 
 use super::fixture;
 use super::world::{World, since};
+use crate::controller::conditions::{CONNECTED, find};
 use crate::controller::connector::observed::{Facts, Request, Survey};
 use crate::controller::connector::plan::Note;
 use crate::controller::ledger::{self, LEASE};
@@ -105,6 +106,33 @@ impl World {
         };
         let found = self.api.connectors.iter_mut().find(|it| it.item.id.as_str() == id);
         found.expect("it is at the API").ours = ours;
+    }
+
+    /// `Ready` for a generation only where what was last seen is what that generation says; and what is said of a connector's
+    /// test is not older than the connector.
+    pub(super) fn check_truth(&self, status: &ConnectorStatus) {
+        let Some(id) = status.connector_id.as_deref() else { return };
+        if let (Ok(desired), Ok(secret)) = (&self.desired, &self.secret)
+            && fixture::said(status, "Ready").0 == "True"
+            && let Some(seen) = self.last_seen(id)
+        {
+            let asked = fixture::request(desired, secret).readable;
+            assert_eq!(
+                readable_config_matches(&asked, &seen.config),
+                ConfigMatch::Matches,
+                "{:#?}",
+                self.log
+            );
+        }
+        if self.status.connector_id.as_deref() != Some(id) {
+            let connected = find(&status.conditions, CONNECTED).expect("it is said of every connector");
+            let since = self.now.duration_since(connected.last_transition_time.0).as_secs();
+            assert!(
+                since <= self.pace + 1,
+                "told of {id} since {since} s, when it was just taken: {:#?}",
+                self.log
+            );
+        }
     }
 
     /// An object that goes on gives its finalizer up when nothing is claimed any more.

@@ -201,6 +201,45 @@ fn a_rotated_secret_is_a_replacement_where_that_loses_nothing_or_is_consented_to
 }
 
 #[test]
+fn a_change_of_the_spec_that_the_api_does_not_show_is_not_taken_for_a_rotated_secret() {
+    // The API of this story shows no prefixes.
+    let silent = || {
+        let mut world = World::ready();
+        world.scanned = true;
+        world.api.shows_no_prefixes = true;
+        world.edit(|desired| desired.scope.prefixes.push("people/".to_owned()));
+        world
+    };
+    let mut world = silent();
+    world.run(&[]);
+    let digest = request(world.desired.as_ref().unwrap(), "canary-external-id").sent;
+    let words = "was given another spec, in what the API does not show";
+    world.assert_said("False", "ReplacementRequired", "Stalled", words);
+    assert!(said(&world.status, "Ready").2.contains(&digest));
+    assert_eq!(said(&world.status, "Synced").1, "ReplacementRequired");
+    world.object.acknowledged = Some(digest);
+    world.run(&[]);
+    world.assert_one_and_ready();
+    assert_eq!(world.posts.len(), 1);
+
+    let mut suspended = silent();
+    suspended.edit(|desired| (desired.suspend, desired.replace) = (true, ReplacePolicy::Recreate));
+    suspended.run(&[]);
+    suspended.assert_said("False", "Suspended", "", words);
+    suspended.edit(|desired| desired.suspend = false);
+    suspended.run(&[]);
+    suspended.assert_one_and_ready();
+    assert_eq!(suspended.posts.len(), 2);
+
+    let mut reverted = silent();
+    reverted.run(&[]);
+    reverted.edit(|desired| desired.scope.prefixes.clear());
+    reverted.run(&[]);
+    reverted.assert_one_and_ready();
+    assert_eq!(reverted.posts.len(), 1);
+}
+
+#[test]
 fn a_missing_hash_is_taken_again_and_is_never_a_difference() {
     let mut world = World::ready();
     let sent = world.status.sent.take();
@@ -272,6 +311,32 @@ fn one_that_stands_in_the_way_of_the_new_connector_stops_a_replacement_before_it
     world.assert_said("False", "AlreadyExists", "Stalled", "conn-theirs");
     assert_eq!(world.ours(), ["conn-1"]);
     assert_eq!(world.status.sent, sent, "what the old connector was given is not forgotten");
+}
+
+#[test]
+fn what_another_objects_status_names_too_is_not_deleted_until_that_is_settled() {
+    for deleting in [false, true] {
+        let mut world = World::ready();
+        world.contested.insert("conn-1".to_owned());
+        world.object.deleting = deleting;
+        world.edit(other_role);
+        world.run(&[]);
+        world.assert_said(
+            "False",
+            "AlreadyClaimed",
+            "Reconciling",
+            "conn-1 is in the status of another Connector",
+        );
+        assert!(world.ours().contains(&"conn-1".to_owned()) && !world.released);
+        world.contested.clear();
+        world.run(&[]);
+        if deleting {
+            assert!(world.released && world.ours().is_empty());
+        } else {
+            world.assert_one_and_ready();
+            assert_eq!(world.ours(), ["conn-2"]);
+        }
+    }
 }
 
 #[test]

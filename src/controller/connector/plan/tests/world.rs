@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors_api::wire::{ConnectorId, ConnectorItem};
+use connectors_api::wire::ConnectorId;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::api::Api;
+use super::api::{Api, observation};
 use super::fixture;
 use crate::controller::Blocked;
 use crate::controller::connector::desired::Desired;
@@ -58,6 +58,7 @@ pub(super) struct World {
     /// The nonce of a claim that is open in another workspace than the one that the spec names, and that one.
     pub elsewhere: Option<(String, WorkspaceKey)>,
     pub taken: BTreeSet<String>,
+    pub contested: BTreeSet<String>,
     /// What is said of who else has an id.
     pub survey: Survey,
     pub observing: Option<Watched>,
@@ -109,6 +110,7 @@ impl World {
             scanned: false,
             elsewhere: None,
             taken: BTreeSet::new(),
+            contested: BTreeSet::new(),
             survey: Survey::default(),
             observing: None,
             memory: Memory::new(now),
@@ -409,6 +411,7 @@ impl World {
             claim,
             elsewhere,
             taken,
+            contested: self.contested.clone(),
             scanned: self.scanned,
             freshness: Duration::from_mins(5),
             uptime: since(self.memory.started, self.now),
@@ -425,8 +428,14 @@ impl World {
         assert!(bounded(&status.connector_id) && bounded(&status.last_handled_reconcile_at));
         let text = serde_json::to_string(&status).unwrap();
         assert!(!text.contains("canary"), "{text}");
+        self.check_truth(&status);
         self.status = serde_json::from_str(&text).unwrap();
         assert_eq!(self.status, status, "a status reads back as it was written");
+    }
+
+    /// What this process saw last of a connector.
+    pub(super) fn last_seen(&self, id: &str) -> Option<&Observation> {
+        self.memory.seen.iter().find(|(known, _)| known.as_str() == id).map(|(_, (seen, _))| seen)
     }
 
     fn list(&mut self) -> Result<Listing, Fault> {
@@ -464,19 +473,6 @@ impl World {
         self.memory.missing.remove(id);
         self.memory.seen.insert(id.clone(), (seen, self.now));
         Ok(detail)
-    }
-}
-
-fn observation(item: &ConnectorItem) -> Observation {
-    Observation {
-        name: item.name.clone(),
-        provider: item.provider.clone(),
-        config: item.config.clone(),
-        state: item.status.clone(),
-        risk_score: item.risk_score,
-        findings_count: Some(item.findings_count),
-        last_scan: item.last_scan,
-        read_at: Instant::now(),
     }
 }
 
