@@ -8,6 +8,7 @@ mod campaign;
 mod conformance;
 mod controls;
 mod director;
+mod drift;
 mod oracle;
 mod plan;
 mod replicas;

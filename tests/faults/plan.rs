@@ -16,6 +16,12 @@ pub(crate) enum Workload {
     Delete,
     /// A ready one with `replacePolicy: Recreate` gets another scope.
     Recreate,
+    /// A ready one with `replacePolicy: CreateFirst` gets another scope and name.
+    CreateFirst,
+    /// The same, edited back while the new one does not connect.
+    CreateFirstReverted,
+    /// The same, deleted while the new one does not connect.
+    CreateFirstDeleted,
     /// A ready one is edited, and edited back at once.
     EditAndBack,
     /// A ready one is deleted and another one of the same name applied as soon as it is gone.
@@ -35,11 +41,14 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Create,
         Self::CreateThenDelete,
         Self::Delete,
         Self::Recreate,
+        Self::CreateFirst,
+        Self::CreateFirstReverted,
+        Self::CreateFirstDeleted,
         Self::EditAndBack,
         Self::SameNameAgain,
         Self::KeyRotated,

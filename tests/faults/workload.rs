@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use testbed::ledger::{Deed, Listing};
+use serde_json::{Value, json};
+use testbed::ledger::{Deed, Listing, TestAnswer};
 
 use crate::oracle::{Expected, is_ready};
 use crate::plan::{Action, At, Workload};
@@ -62,6 +62,40 @@ pub(crate) async fn run(
             ready("a").await?;
             arm();
             rig.edit("a", |spec| spec["scope"]["buckets"] = json!(["two"])).await;
+            ready("a").await?;
+            Ok(one((2, 2)))
+        }
+        Workload::CreateFirst | Workload::CreateFirstReverted | Workload::CreateFirstDeleted => {
+            rig.create("a", "one").await;
+            rig.edit("a", |spec| spec["replacePolicy"] = json!("CreateFirst")).await;
+            ready("a").await?;
+            let connects = workload == Workload::CreateFirst;
+            rig.ledger
+                .set(|switches| switches.test = if connects { switches.test } else { TestAnswer::Refused });
+            arm();
+            rig.edit("a", |spec| {
+                spec["scope"]["buckets"] = json!(["two"]);
+                spec["displayName"] = json!("renamed");
+            })
+            .await;
+            if connects {
+                ready("a").await?;
+                return Ok(one((2, 2)));
+            }
+            rig.until("a", PATIENCE, |it| {
+                it.is_some_and(|it| it["status"]["replacement"]["phase"] == "Testing")
+            })
+            .await?;
+            if workload == Workload::CreateFirstDeleted {
+                rig.delete("a").await;
+                gone("a").await?;
+                return Ok(none((2, 2)));
+            }
+            rig.edit("a", |spec| {
+                spec["scope"]["buckets"] = json!(["one"]);
+                spec["displayName"] = Value::Null;
+            })
+            .await;
             ready("a").await?;
             Ok(one((2, 2)))
         }
