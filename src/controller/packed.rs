@@ -40,13 +40,16 @@ where
 {
     /// Packs an object.
     pub fn new(object: &Guarded<K>) -> Self {
-        let ObjectMeta { name, namespace, uid, resource_version, generation, .. } = object.meta();
+        let ObjectMeta { name, namespace, uid, resource_version, generation, deletion_timestamp, .. } =
+            object.meta();
         let meta = ObjectMeta {
             name: name.clone(),
             namespace: namespace.clone(),
             uid: uid.clone(),
             resource_version: resource_version.clone(),
             generation: *generation,
+            // What cannot be read may be on its way out all the same.
+            deletion_timestamp: deletion_timestamp.clone(),
             ..ObjectMeta::default()
         };
         let body = match &object.0 {
@@ -223,10 +226,13 @@ mod tests {
     fn one_that_cannot_be_read_says_the_same_as_before() {
         let object = guarded(json!({
             "apiVersion": "slim.io/v1alpha1", "kind": "Connector",
-            "metadata": {"namespace": "team", "name": "lake", "uid": "u"}, "spec": {"aws": 7},
+            "metadata": {"namespace": "team", "name": "lake", "uid": "u",
+                "deletionTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"aws": 7},
         }));
         let error = object.0.as_ref().unwrap_err().error.clone();
         let opened = Packed::new(&object).open().0.unwrap_err();
         assert_eq!((opened.error, opened.metadata.uid.as_deref()), (error, Some("u")));
+        assert!(opened.metadata.deletion_timestamp.is_some());
     }
 }

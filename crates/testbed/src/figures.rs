@@ -47,14 +47,15 @@ impl Figures {
     /// The table, with notes, machine, commit and command below.
     #[must_use]
     pub fn table(&self, root: &Path) -> String {
-        let mut rows = vec![["FIGURE", "VALUE", "UNIT", "AIM", "MET"].map(str::to_owned)];
+        let mut rows = vec![["FIGURE", "VALUE", "UNIT", "AIM", "RATIO", "MET"].map(str::to_owned)];
         rows.extend(self.figures.iter().map(|figure| {
             let aim = figure.aim.map_or_else(|| "-".to_owned(), |aim| format!("at most {}", number(aim)));
             let met = figure.met().map_or("-", |met| if met { "yes" } else { "NO" });
-            [figure.name.clone(), number(figure.value), figure.unit.to_owned(), aim, met.to_owned()]
+            let ratio = figure.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+            [figure.name.clone(), number(figure.value), figure.unit.to_owned(), aim, ratio, met.to_owned()]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 5] = std::array::from_fn(width);
+        let widths: [usize; 6] = std::array::from_fn(width);
         let mut lines: Vec<String> = rows
             .iter()
             .map(|row| {
@@ -87,7 +88,7 @@ impl Figures {
             .iter()
             .map(|figure| {
                 let Figure { name, unit, value, aim } = figure;
-                json!({"name": name, "unit": unit, "value": value, "aim": aim, "met": figure.met()})
+                json!({"name": name, "unit": unit, "value": value, "aim": aim, "ratio": figure.ratio(), "met": figure.met()})
             })
             .collect();
         json!({"machine": machine, "commit": commit, "command": self.command, "figures": figures, "notes": self.notes})
@@ -95,6 +96,11 @@ impl Figures {
 }
 
 impl Figure {
+    /// How many times the aim it is; none where the aim is nothing at all.
+    fn ratio(&self) -> Option<f64> {
+        self.aim.filter(|aim| *aim > 0.0).map(|aim| self.value / aim)
+    }
+
     fn met(&self) -> Option<bool> {
         self.aim.map(|aim| self.value <= aim)
     }
@@ -154,7 +160,7 @@ mod tests {
             json["figures"].as_array().unwrap().iter().map(|figure| &figure["met"]).collect();
         assert_eq!(met, [&json!(true), &json!(false), &Value::Null]);
         let table = figures.table(Path::new("."));
-        assert!(table.contains("above it    25.50  MiB   at most 25  NO"), "{table}");
+        assert!(table.contains("above it    25.50  MiB   at most 25  1.02   NO"), "{table}");
         assert!(table.contains("command: cargo xtask bench loop"), "{table}");
     }
 

@@ -60,7 +60,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
             Bench::Loop => measure(&args.root).await.map(|figures| (figures, Ok(()))),
             Bench::Scale => {
                 let mut figures = Figures::new("scale", "cargo xtask bench scale");
-                let outcome = scale::measure(&args.root, args.connectors, &mut figures).await;
+                let outcome = tokio::select! {
+                    outcome = scale::measure(&args.root, args.connectors, &mut figures) => outcome,
+                    // What was measured until then is told.
+                    _ = tokio::signal::ctrl_c() => Err(Error::Refused {
+                        asked: "the rest of the bench".to_owned(),
+                        answer: "interrupted".to_owned(),
+                    }),
+                };
                 Ok((figures, outcome))
             }
         }
