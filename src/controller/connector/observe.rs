@@ -41,6 +41,8 @@ pub(super) struct Pass {
     pub reserved: Option<Reservation>,
     /// The credential whose look this pass shares with others: decided when the pass ends.
     pub shares: Option<String>,
+    /// The identity of the key that the facts were found out with.
+    pub identity: Option<String>,
     /// What is worth saying of the last effect.
     pub said: Option<String>,
     /// The Secret's value.
@@ -133,6 +135,11 @@ pub(super) async fn observe(
         Some(OpenClaim { known_for: ctx.known_for(&claim), claim })
     });
     let (workspace, remote) = usable(&object, &key, there, entry.as_ref(), ctx).await?;
+    if let Ok(WorkspaceView { identity, .. }) = &workspace
+        && pass.identity.replace(identity.clone()).is_some_and(|before| before != *identity)
+    {
+        pass.facts.turn_to_another_key();
+    }
 
     let interval = entry.as_ref().map_or(Duration::from_mins(1), |entry| entry.poll_interval);
     let request = match (&desired, there) {

@@ -235,4 +235,39 @@ impl Facts {
             self.survey = None;
         }
     }
+
+    /// What one key showed says nothing of what another one shows: to be called when the workspace's key changes in the middle
+    /// of a pass. The claim that the pass holds, and the create that it sent under it, stay.
+    pub(super) fn turn_to_another_key(&mut self) {
+        *self = Self { claimed: self.claimed.take(), created: self.created.take(), ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::FaultKind;
+
+    #[test]
+    fn of_what_another_key_showed_only_the_claim_and_its_create_stay() {
+        let fault = || Fault { kind: FaultKind::NotFound, message: "none".to_owned(), retry_after: None };
+        let mut facts = Facts {
+            listing: Some(Err(fault())),
+            claimed: Some(("nonce-1".to_owned(), Duration::ZERO)),
+            bound: true,
+            survey: Some(Survey::default()),
+            denied: Some(Denied::Conflict),
+            created: Some(Err(fault())),
+            tested: Some(Err(fault())),
+            read: Some(Err(fault())),
+            deleted: Some(Ok(())),
+            gone: Some(Ok(true)),
+        };
+        facts.turn_to_another_key();
+        let Facts { listing, claimed, bound, survey, denied, created, tested, read, deleted, gone } = facts;
+        assert_eq!(claimed, Some(("nonce-1".to_owned(), Duration::ZERO)));
+        assert!(created.is_some() && !bound);
+        assert!(listing.is_none() && survey.is_none() && denied.is_none() && tested.is_none());
+        assert!(read.is_none() && deleted.is_none() && gone.is_none());
+    }
 }

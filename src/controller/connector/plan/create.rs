@@ -206,7 +206,8 @@ fn record(o: &Observed, request: &Request, workspace: &WorkspaceView, id: &Conne
         connector_id: Some(id.to_string()),
         origin: Some(Origin::Created),
         claim: o.claim.as_ref().map(|open| open.claim.nonce.clone()),
-        identity: Some(workspace.identity.clone()),
+        // The key may be another one by now than the one that it was sent with.
+        identity: Some(o.claim.as_ref().map_or(&workspace.identity, |open| &open.claim.identity).clone()),
         sent: Some(request.sent.clone()),
         provider: Some(request.create.config.provider().as_str().to_owned()),
         state: Some(state.to_owned()),

@@ -50,6 +50,25 @@ fn a_create_whose_answer_was_lost_is_found_in_a_closed_workspace_too() {
 }
 
 #[test]
+fn a_connector_is_put_down_under_the_key_that_it_was_made_with() {
+    let mut world = World::new();
+    let mut pass = world.until("create");
+    world.step(&mut pass);
+    world.rotate("identity-2");
+    let hidden = std::mem::take(&mut world.api.connectors);
+    world.finish(pass);
+    assert_eq!(world.status.identity.as_deref(), Some("identity-1"));
+    // Else a 404 to the new key would be taken for the connector's end.
+    world.object.deleting = true;
+    world.one_pass();
+    assert!(!world.log.iter().any(|word| word == "delete"), "{:?}", world.log);
+    world.rotate("identity-1");
+    world.api.connectors = hidden;
+    world.run(&[]);
+    assert!(world.released && world.ours().is_empty(), "{:?}", world.log);
+}
+
+#[test]
 fn a_replacement_is_not_begun_in_a_closed_workspace() {
     let mut world = World::ready();
     world.edit(other_role);
