@@ -153,18 +153,25 @@ struct Watched {
     since: Option<Instant>,
 }
 
+impl Watched {
+    /// For how long it has been seen to have that version.
+    fn look(&mut self, version: Option<String>, now: Instant) -> Duration {
+        if self.version != version {
+            (self.version, self.since) = (version, None);
+        }
+        now.saturating_duration_since(*self.since.get_or_insert(now))
+    }
+}
+
 async fn step(api: &Api<Lease>, me: &str, watched: &mut Watched) -> Result<bool, Error> {
     let found = api.get_opt(NAME).await.map_err(Error::kubernetes("read the lease"))?;
     let version = found.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
-    if watched.since.is_none() || watched.version != version {
-        (watched.version, watched.since) = (version, Some(Instant::now()));
-    }
+    let unchanged = watched.look(version, Instant::now());
     let spec = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let duration = spec
         .lease_duration_seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(LEASE, Duration::from_secs);
-    let unchanged = watched.since.map_or(Duration::ZERO, |since| since.elapsed());
     let decision = decide(spec.holder_identity.as_deref(), duration, unchanged, me);
     if decision == Decision::Wait {
         return Ok(false);
@@ -211,6 +218,9 @@ async fn give_back(api: &Api<Lease>, me: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

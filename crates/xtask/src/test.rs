@@ -25,7 +25,8 @@ pub(crate) fn run(quick: bool) -> Result<(), String> {
     step::run("real parts", program("testbed", None)?.arg("prepare").stdout(Stdio::null()))?;
     forget_what_ran()?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    let passed = step::last("tests", tests.env("SIMULATION_RUNS", SIMULATION_RUNS));
+    tests.env("SIMULATION_RUNS", SIMULATION_RUNS).env("MODEL_BOUNDS", "whole");
+    let passed = step::last("tests", &mut tests);
     for line in what_ran() {
         eprintln!("{line}");
     }

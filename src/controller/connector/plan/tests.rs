@@ -11,6 +11,7 @@ mod drift;
 mod fixture;
 mod in_flight;
 mod laws;
+mod model;
 mod recover;
 mod replace;
 mod replicas;
