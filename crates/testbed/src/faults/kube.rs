@@ -1,11 +1,9 @@
 //! The proxy: plain HTTP on the operator's side, TLS and the administrator's token on the API server's.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,15 +11,13 @@ use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::watch::{Meddling, meddled};
 use super::{Call, KubeFault, Verb};
-use crate::ledger::wire::{Body, Cut, Leash, whole};
+use crate::ledger::wire::{self, Body, Leash, whole};
 use crate::rundir::PartDir;
 use crate::{Error, Result, TestCluster};
 
@@ -89,7 +85,10 @@ impl KubeProxy {
             calls: Mutex::default(),
             lists: Mutex::default(),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let serving = Arc::clone(&shared);
+        let accepting = tokio::spawn(wire::serve(listener, move |request, leash| {
+            exchange(request, Arc::clone(&serving), leash)
+        }));
         Ok(Self { kubeconfig, shared, accepting, _dir: dir })
     }
 
@@ -110,34 +109,6 @@ impl Drop for KubeProxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let leash = Leash::new();
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Cut::new(stream, leash.clone()));
-    let service = service_fn(move |request| {
-        // In a task of its own: what was sent is carried out, whether the operator lives to hear of it or not.
-        let exchange = tokio::spawn(exchange(request, Arc::clone(&shared), leash.clone()));
-        async move { Ok::<_, Infallible>(exchange.await.unwrap_or_else(|_| Response::new(whole("")))) }
-    });
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(io, service)
-        .await;
 }
 
 async fn exchange(request: Request<Incoming>, shared: Arc<Shared>, leash: Leash) -> Response<Body> {

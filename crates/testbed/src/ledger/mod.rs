@@ -9,7 +9,6 @@ mod switches;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,11 +18,9 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use book::{Deed, Entry, Held, HeldScan};
@@ -34,7 +31,7 @@ use crate::{Error, Result};
 use book::Book;
 use fault::Hook;
 use routes::{Asked, Reply};
-use wire::{Body, Cut, Leash, dripping, endless, whole};
+use wire::{Body, Leash, dripping, endless, whole};
 
 /// The key that a new ledger takes, and the workspace that it is for.
 const FIRST_KEY: (&str, &str) = ("ledger-key", "first");
@@ -82,7 +79,10 @@ impl Ledger {
             next_request: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let serving = Arc::clone(&shared);
+        let accepting = tokio::spawn(wire::serve(listener, move |request, leash| {
+            exchange(request, Arc::clone(&serving), leash)
+        }));
         Ok(Self { endpoint: format!("http://127.0.0.1:{port}"), shared, accepting })
     }
 
@@ -222,35 +222,6 @@ impl Shared {
         });
         reply
     }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // What still runs for a connection ends with the double.
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let leash = Leash::new();
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Cut::new(stream, leash.clone()));
-    let service = service_fn(move |request| {
-        // In a task of its own: a caller that gives up does not undo what is under way.
-        let exchange = tokio::spawn(exchange(request, Arc::clone(&shared), leash.clone()));
-        async move { Ok::<_, Infallible>(exchange.await.unwrap_or_else(|_| Response::new(whole("")))) }
-    });
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(io, service)
-        .await;
 }
 
 async fn exchange(request: Request<Incoming>, shared: Arc<Shared>, leash: Leash) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! Connections that can be cut after a given byte, and bodies that are late, broken or without end.
+//! Serves HTTP/1.1 on connections that can be cut after a given byte, with bodies that are late, broken or without end.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -23,7 +26,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) struct Leash(Arc<AtomicUsize>);
 
 impl Leash {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(Arc::new(AtomicUsize::new(usize::MAX)))
     }
 
@@ -35,13 +38,13 @@ impl Leash {
 
 /// A connection on a leash. It is reset, not closed, at the end of it: no client takes that for the end of an answer.
 #[derive(Debug)]
-pub(crate) struct Cut {
+struct Cut {
     stream: TcpStream,
     leash: Leash,
 }
 
 impl Cut {
-    pub(crate) fn new(stream: TcpStream, leash: Leash) -> Self {
+    fn new(stream: TcpStream, leash: Leash) -> Self {
         Self { stream, leash }
     }
 }
@@ -80,6 +83,43 @@ impl AsyncWrite for Cut {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Serves every connection until it is dropped, and ends them all then. An exchange runs in a task of its own: a caller that
+/// gives up does not undo what is under way.
+pub(crate) async fn serve<F>(
+    listener: TcpListener,
+    exchange: impl Fn(Request<Incoming>, Leash) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, exchange.clone()))),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection<F>(stream: TcpStream, exchange: impl Fn(Request<Incoming>, Leash) -> F)
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let leash = Leash::new();
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Cut::new(stream, leash.clone()));
+    let service = service_fn(move |request| {
+        let exchange = tokio::spawn(exchange(request, leash.clone()));
+        async move { Ok::<_, Infallible>(exchange.await.unwrap_or_else(|_| Response::new(whole("")))) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(io, service)
+        .await;
 }
 
 /// A body that is there whole.
