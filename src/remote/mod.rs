@@ -165,14 +165,14 @@ impl Remote {
         Ok(listing)
     }
 
-    /// Whether anything was seen here yet.
+    /// Whether a list was read here yet.
     pub fn has_looked(&self) -> bool {
         self.seen.has_looked()
     }
 
     /// What was there before this process looked. See [`Observations::expect`].
-    pub fn expect(&self, ids: Vec<ConnectorId>) {
-        self.seen.expect(ids);
+    pub fn expect(&self, count: usize, ids: Vec<ConnectorId>) {
+        self.seen.expect(count, ids);
     }
 
     /// Connectors to ask for by id. See [`Observations::doubted`].

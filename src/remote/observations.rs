@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors_api::wire::{ConnectorDetail, ConnectorId, ConnectorState, Provider};
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ const ALARM_SHARE: usize = 2;
 /// So many connectors that a short list lacks have to be asked for by id, one after the other and without one that is there
 /// after all, before it is believed. Even then each of the others is asked for by id before anything follows for it.
 const ALARM_SAMPLE: usize = 8;
+/// A list that is short of connectors that nobody here knows by id can be checked by nobody: it is believed when all lists of
+/// so long a time are as short.
+const ALARM_TIME: Duration = Duration::from_mins(10);
 /// Below this many connectors a short list is nothing unusual.
 const ALARM_FLOOR: usize = 4;
 
@@ -99,8 +103,14 @@ struct Inner {
     /// With the begin of the request that showed it.
     seen: HashMap<ConnectorId, (Arc<Item>, Instant)>,
     missing: HashSet<ConnectorId>,
+    /// Whether a complete list was read.
+    listed: bool,
     /// What was there before this process looked.
     expected: HashSet<ConnectorId>,
+    /// How many were there then, with those that nobody here knows by id.
+    expected_count: usize,
+    /// Since when all lists are too short.
+    alarmed: Option<Instant>,
     /// What the last list lacked, while it is too short to be believed.
     doubted: HashSet<ConnectorId>,
     /// How many of them were asked for by id since, and are not there; 0 again as soon as one is.
@@ -108,17 +118,19 @@ struct Inner {
 }
 
 impl Observations {
-    /// What was there before this process looked, by a record that outlives it. Only the first list is compared with it.
-    pub fn expect(&self, ids: Vec<ConnectorId>) {
-        if !self.has_looked() {
-            self.inner.lock().expected = ids.into_iter().collect();
+    /// What was there before this process looked, by a record that outlives it: so many, and among them these. Only the lists
+    /// of the begin are compared with it, until one is believed.
+    pub fn expect(&self, count: usize, ids: Vec<ConnectorId>) {
+        let mut inner = self.inner.lock();
+        if !inner.listed {
+            inner.expected_count = inner.expected_count.max(count);
+            inner.expected = ids.into_iter().collect();
         }
     }
 
-    /// Whether anything was seen, or missed, yet.
+    /// Whether a list was read yet.
     pub fn has_looked(&self) -> bool {
-        let inner = self.inner.lock();
-        !(inner.seen.is_empty() && inner.missing.is_empty() && inner.doubted.is_empty())
+        self.inner.lock().listed
     }
 
     /// Up to `most` connectors to ask for by id, since the last list lacks them and is too short to be believed.
@@ -133,6 +145,7 @@ impl Observations {
             inner.absent += 1;
             inner.seen.remove(id);
             inner.expected.remove(id);
+            inner.expected_count = inner.expected_count.saturating_sub(1);
             inner.missing.insert(id.clone());
         }
     }
@@ -151,7 +164,8 @@ impl Observations {
     /// before shared with that.
     pub fn apply_list(&self, begun: Instant, items: Vec<Item>) -> (Vec<Arc<Item>>, Changes) {
         let mut inner = self.inner.lock();
-        let before = inner.seen.len().max(inner.expected.len());
+        inner.listed = true;
+        let before = inner.seen.len().max(inner.expected.len()).max(inner.expected_count);
         let mut ids = Vec::new();
         let mut items = items.into_iter().map(Arc::new).collect::<Vec<_>>();
         for item in &mut items {
@@ -177,12 +191,18 @@ impl Observations {
         }
         let listed = items.iter().map(|item| &item.id).collect::<HashSet<_>>();
         let short = before > ALARM_FLOOR && items.len() < before / ALARM_SHARE;
-        let alarm = (short && inner.absent < ALARM_SAMPLE).then_some(Alarm { before, now: items.len() });
+        let known = inner.seen.keys().chain(&inner.expected);
+        let doubted = known.filter(|id| short && !listed.contains(id)).cloned().collect::<HashSet<_>>();
+        let checked = inner.absent >= ALARM_SAMPLE
+            || doubted.is_empty()
+                && inner.alarmed.is_some_and(|since| begun.saturating_duration_since(since) >= ALARM_TIME);
+        let alarm = (short && !checked).then_some(Alarm { before, now: items.len() });
         if alarm.is_some() {
-            let known = inner.seen.keys().chain(&inner.expected);
-            inner.doubted = known.filter(|id| !listed.contains(id)).cloned().collect();
+            inner.alarmed.get_or_insert(begun);
+            inner.doubted = doubted;
         } else {
-            (inner.absent, inner.doubted) = (0, HashSet::new());
+            (inner.absent, inner.doubted, inner.alarmed) = (0, HashSet::new(), None);
+            inner.expected_count = 0;
             for id in std::mem::take(&mut inner.expected) {
                 if !listed.contains(&id) && inner.missing.insert(id.clone()) {
                     ids.push(id);
@@ -321,5 +341,74 @@ mod tests {
         assert_eq!(changes.alarm, Some(Alarm { before: 10, now: 0 }));
         assert!(changes.ids.is_empty());
         assert!(matches!(observations.get(&id("conn-3")), Sight::Seen(_)));
+    }
+
+    fn items(count: usize) -> Vec<Item> {
+        (0..count).map(|n| item(&format!("conn-{n}"), ConnectorState::Active)).collect()
+    }
+
+    #[test]
+    fn after_a_restart_a_list_is_compared_with_what_the_record_counted() {
+        let observations = Observations::default();
+        observations.expect(100, vec![id("conn-1"), id("conn-2")]);
+        let start = Instant::now();
+        let alarm = observations.apply_list(start, items(10)).1.alarm;
+        assert_eq!(alarm, Some(Alarm { before: 100, now: 10 }));
+        observations.expect(3, Vec::new());
+        assert!(
+            observations.apply_list(start, items(10)).1.alarm.is_some(),
+            "the first list was read already"
+        );
+        assert_eq!(observations.apply_list(start, items(60)).1.alarm, None, "that is not short");
+        assert_eq!(observations.apply_list(start, items(40)).1.alarm, None, "what was there is forgotten");
+    }
+
+    #[test]
+    fn a_short_list_that_nobody_can_check_by_id_is_believed_when_it_was_short_for_long() {
+        let observations = Observations::default();
+        observations.expect(100, Vec::new());
+        let start = Instant::now();
+        let alarm = |after: Duration, count| observations.apply_list(start + after, items(count)).1.alarm;
+        assert!(alarm(Duration::ZERO, 0).is_some());
+        assert!(alarm(ALARM_TIME / 2, 0).is_some());
+        assert!(alarm(ALARM_TIME - Duration::from_secs(1), 2).is_some());
+        assert_eq!(alarm(ALARM_TIME, 2), None);
+        assert_eq!(alarm(ALARM_TIME * 2, 2), None, "and from then on it is what was there");
+    }
+
+    #[test]
+    fn the_time_of_a_short_list_begins_anew_after_one_that_is_not_and_is_no_proof_against_what_can_be_asked_for()
+     {
+        let observations = Observations::default();
+        let start = Instant::now();
+        let alarm = |minutes, count| {
+            observations.apply_list(start + Duration::from_mins(minutes), items(count)).1.alarm
+        };
+        assert_eq!(alarm(0, 10), None);
+        assert!(alarm(1, 0).is_some());
+        assert!(alarm(60, 0).is_some(), "each of the ten can be asked for by id");
+        assert_eq!(alarm(61, 10), None);
+        assert!(alarm(62, 2).is_some());
+        for n in 2..8 {
+            observations.confirm_absent(&id(&format!("conn-{n}")));
+        }
+        assert_eq!(alarm(63, 2), None, "four are left of ten, and two of four are not few");
+        assert_eq!(observations.get(&id("conn-3")), Sight::Missing);
+    }
+
+    #[test]
+    fn eight_that_are_asked_for_and_not_there_end_the_alarm() {
+        let observations = Observations::default();
+        let start = Instant::now();
+        observations.apply_list(start, items(100));
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(observations.apply_list(later(1), Vec::new()).1.alarm.is_some());
+        for asked in 1..=ALARM_SAMPLE {
+            assert!(observations.apply_list(later(2), Vec::new()).1.alarm.is_some(), "{asked}");
+            let doubted = observations.doubted(1);
+            observations.confirm_absent(&doubted[0]);
+        }
+        let believed = observations.apply_list(later(3), Vec::new()).1;
+        assert_eq!((believed.alarm, believed.ids.len()), (None, 100 - ALARM_SAMPLE));
     }
 }

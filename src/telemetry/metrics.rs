@@ -65,6 +65,7 @@ pub struct Metrics {
     interrupted: Family<WatchedKind, Gauge>,
     resources: Family<ResourceLabels, Gauge>,
     snapshots: Family<WorkspaceLabel, Gauge>,
+    short_lists: Family<WorkspaceLabel, Gauge>,
     scores: Option<Scores>,
 }
 
@@ -142,6 +143,12 @@ impl Metrics {
             "When the last complete list of a workspace's connectors was read, as Unix time",
             snapshots.clone(),
         );
+        let short_lists = Family::default();
+        registry.register(
+            "list_too_short",
+            "1 while a workspace's list of connectors is too short to be believed",
+            short_lists.clone(),
+        );
         let scores = connector_metrics.then(|| {
             let (risk, findings) = (Family::default(), Family::default());
             registry.register("connector_risk_score", "Risk score of a connector", risk.clone());
@@ -160,6 +167,7 @@ impl Metrics {
             interrupted,
             resources,
             snapshots,
+            short_lists,
             scores,
         }
     }
@@ -212,16 +220,18 @@ impl Metrics {
         }
     }
 
-    /// A complete list of a workspace's connectors was read.
-    pub fn snapshot(&self, workspace: &WorkspaceKey, time: Timestamp) {
-        self.snapshots
-            .get_or_create(&WorkspaceLabel { workspace: workspace.to_string() })
-            .set(time.as_second());
+    /// A complete list of a workspace's connectors was read, and whether it is too short to be believed.
+    pub fn snapshot(&self, workspace: &WorkspaceKey, time: Timestamp, too_short: bool) {
+        let label = WorkspaceLabel { workspace: workspace.to_string() };
+        self.snapshots.get_or_create(&label).set(time.as_second());
+        self.short_lists.get_or_create(&label).set(i64::from(too_short));
     }
 
     /// A workspace is gone.
     pub fn no_snapshot(&self, workspace: &WorkspaceKey) {
-        self.snapshots.remove(&WorkspaceLabel { workspace: workspace.to_string() });
+        let label = WorkspaceLabel { workspace: workspace.to_string() };
+        self.snapshots.remove(&label);
+        self.short_lists.remove(&label);
     }
 
     /// Risk and findings of a connector.
@@ -291,9 +301,13 @@ mod tests {
     fn what_is_gone_is_not_told_any_more_and_connectors_only_where_asked_for() {
         let metrics = Metrics::new(true);
         metrics.score(&connector(), Some(7), None);
-        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH);
+        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH, true);
         let risk = "slimio_connector_risk_score{name=\"lake\",namespace=\"team\"} 7";
         assert!(metrics.encode().contains(risk) && !metrics.encode().contains("findings{"));
+        let short = "slimio_list_too_short{workspace=\"Workspace team/main\"}";
+        assert!(metrics.encode().contains(&format!("{short} 1")));
+        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH, false);
+        assert!(metrics.encode().contains(&format!("{short} 0")));
         metrics.no_score(&connector());
         metrics.no_snapshot(&workspace());
         let text = metrics.encode();
@@ -314,7 +328,7 @@ mod tests {
         let remote = crate::remote::tests::remote(&metrics);
         metrics.watch("Workspace team/main".to_owned(), &remote, 20);
         metrics.resources("Scan", &[("Running", 1)].into());
-        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH);
+        metrics.snapshot(&workspace(), Timestamp::UNIX_EPOCH, true);
         metrics.score(&connector(), Some(7), Some(9));
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -72,8 +72,8 @@ pub(super) async fn reconcile(workspace: AnyWorkspace, ctx: &Context) -> Result<
     if let Some(remote) = &entry.remote {
         ctx.metrics.watch(key.to_string(), remote, creates_left);
     }
-    if seen.observed.outcome.is_ok() {
-        ctx.metrics.snapshot(&key, seen.observed.now);
+    if let Ok(listed) = &seen.observed.outcome {
+        ctx.metrics.snapshot(&key, seen.observed.now, listed.alarm.is_some());
     }
     if given_up.is_empty() {
         ctx.registry.put(key.clone(), seen.entry);

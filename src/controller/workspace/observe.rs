@@ -82,7 +82,8 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
             let status = workspace.status();
             if status.identity.as_ref() == Some(&identity) && !remote.has_looked() {
                 // After a restart, what is recorded stands for what was seen before.
-                remote.expect(ids_under(&key, &identity, ctx));
+                let counted = status.connectors.and_then(|count| usize::try_from(count).ok());
+                remote.expect(counted.unwrap_or_default(), ids_under(&key, &identity, ctx));
             }
             let listing = remote.poll().await;
             let poll_interval = remote.poll_interval(wished);
