@@ -130,7 +130,7 @@ fn span(kind: &'static str, meta: &ObjectMeta) -> tracing::Span {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::channel::mpsc::unbounded;
@@ -164,10 +164,8 @@ mod tests {
         .boxed()
     }
 
-    fn context() -> Arc<Context> {
-        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::ready(Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody")))
-        });
+    /// One that watches nothing.
+    pub(in crate::controller) fn context(client: kube::Client) -> Arc<Context> {
         let settings = Settings {
             permitted: PermittedEndpoints::new(&[]),
             namespace: "slimio-system".to_owned(),
@@ -181,7 +179,6 @@ mod tests {
             workspaces: Objects::<Workspace>::kept(reflector::store().0, unbounded().0),
             cluster_workspaces: Objects::<ClusterWorkspace>::kept(reflector::store().0, unbounded().0),
         };
-        let client = kube::Client::new(nobody, "default");
         let (leadership, metrics) = (Leadership::alone(), Arc::default());
         Arc::new(Context::new(client, settings, caches, Arc::new(Index::default()), leadership, metrics))
     }
@@ -205,7 +202,10 @@ mod tests {
         writer.apply_watcher_event(&Event::InitDone);
         let events = futures::stream::iter(objects).chain(futures::stream::pending()).boxed();
         let (_waker, woken) = unbounded();
-        let ctx = context();
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::ready(Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody")))
+        });
+        let ctx = context(kube::Client::new(nobody, "default"));
         // One at a time: the others come after the panic, too.
         let running = control(
             "Connector",

@@ -1,5 +1,8 @@
 //! Reads everything that a Connector's plan is made from.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,11 +259,22 @@ async fn usable(
         );
         Some(Blocked::new(Reason::NamespaceNotAllowed, message))
     };
-    let blocked = entry.blocked.as_ref().map(|blocked| Blocked {
+    let mut blocked = entry.blocked.as_ref().map(|blocked| Blocked {
         reason: blocked.reason,
         message: format!("{key} cannot be used: {}", blocked.message),
         retry: None,
     });
+    if object.deleting
+        && let Some(blocked) = blocked.as_mut().filter(|blocked| blocked.reason == Reason::SecretNotFound)
+        && key.namespace.as_ref() == Some(&object.namespace)
+        && is_being_deleted(&object.namespace, ctx).await?
+    {
+        // It cannot be put back, so nobody is told to.
+        blocked.message = format!(
+            "{key} cannot be used: {} is gone with its namespace, which is being deleted",
+            secret_title(there, ctx)
+        );
+    }
     let view = match (&entry.remote, &entry.identity, blocked) {
         (Some(remote), Some(identity), trouble) if trouble.is_none() || object.deleting => {
             Ok(WorkspaceView {
@@ -282,6 +296,19 @@ async fn usable(
             .unwrap_or_else(|| Blocked::new(Reason::WorkspaceNotReady, format!("{key} is being looked at")))),
     };
     Ok((view, entry.remote.clone()))
+}
+
+/// Whether a namespace is being deleted, as far as the operator may know it.
+async fn is_being_deleted(namespace: &str, ctx: &Context) -> Result<bool, Error> {
+    if ctx.settings.namespaces.is_some() {
+        return Ok(false);
+    }
+    let api = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(ctx.client.clone());
+    match api.get_metadata_opt(namespace).await {
+        Ok(found) => Ok(found.is_some_and(|found| found.metadata.deletion_timestamp.is_some())),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
+        Err(error) => Err(Error::kubernetes("see whether the namespace is being deleted")(error)),
+    }
 }
 
 /// How a person finds the Secret with the workspace's key.

@@ -63,7 +63,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         trouble: None,
         poll_interval: Duration::from_mins(1),
     };
-    let mut list = None;
+    let (mut list, mut no_place) = (None, false);
     let before = ctx.registry.get(&key);
     let wished = crate::duration::parse(&workspace.access().poll_interval).unwrap_or(Duration::from_mins(1));
     let mut changed = Vec::new();
@@ -107,6 +107,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
                     (Ok(listed), entry)
                 }
                 Err(fault) => {
+                    no_place = fault.kind == FaultKind::NoPlace;
                     let blocked = fault_of(workspace, ctx, &fault);
                     if matches!(blocked.reason, Reason::Unauthorized | Reason::Forbidden) {
                         entry.blocked = Some(blocked.clone());
@@ -159,6 +160,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         status: workspace.status(),
         requested_at: annotation(RECONCILE_ANNOTATION),
         outcome,
+        no_place,
         orphans: orphans.iter().map(|orphan| orphan.nonce.clone()).collect(),
         now: crate::clock::now(),
     };

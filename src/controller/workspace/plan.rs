@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::identity::{Changed, Verdict, short};
 use crate::controller::conditions::{self, IDENTITY_CHANGED, READY, RECONCILING, STALLED, Truth, Wanted};
@@ -38,6 +39,8 @@ pub(super) struct Observed {
     pub requested_at: Option<String>,
     /// Whether the API can be asked, and what it said to the list.
     pub outcome: Result<Listed, Blocked>,
+    /// Nothing was asked, since the budget had no place for it: nothing is known that was not known before.
+    pub no_place: bool,
     /// Nonces of claims whose owner is gone for good.
     pub orphans: Vec<String>,
     /// The wall clock.
@@ -69,11 +72,12 @@ pub(super) struct Plan {
 /// The next step for what was observed.
 pub(super) fn plan(o: &Observed) -> Plan {
     let mut status = o.status.clone();
+    let waits = waits_for_a_place(o);
     status.claims.retain(|claim| !o.orphans.contains(&claim.nonce));
     let say =
         |kind, truth, reason, message: &str| Wanted { kind, truth, reason, message: message.to_owned() };
-    let (wanted, requeue) = match &o.outcome {
-        Ok(Listed { connectors, refused, alarm, next }) => {
+    let (wanted, requeue) = match (&o.outcome, waits) {
+        (Ok(Listed { connectors, refused, alarm, next }), _) => {
             let wanted = match (alarm, refused) {
                 (None, Some(Blocked { reason, message, .. })) => vec![
                     say(READY, Truth::False, *reason, message),
@@ -97,7 +101,10 @@ pub(super) fn plan(o: &Observed) -> Plan {
             };
             (wanted, Some(*next))
         }
-        Err(Blocked { reason, message, retry }) => {
+        (Err(Blocked { retry, .. }), Some(ready)) => {
+            (vec![say(READY, Truth::True, Reason::Ready, &ready.message)], *retry)
+        }
+        (Err(Blocked { reason, message, retry }), None) => {
             let other = if only_an_edit_helps(*reason) { STALLED } else { RECONCILING };
             (
                 vec![say(READY, Truth::False, *reason, message), say(other, Truth::True, *reason, message)],
@@ -108,12 +115,21 @@ pub(super) fn plan(o: &Observed) -> Plan {
     let wanted = verdict_and_end(o, &mut status, wanted);
     status.conditions = conditions::write(&o.status.conditions, wanted, o.generation, o.now);
     status.observed_generation = Some(o.generation);
-    if o.requested_at.is_some() {
+    if o.requested_at.is_some() && waits.is_none() {
         // A longer value would make every status invalid.
         status.last_handled_reconcile_at =
             o.requested_at.as_ref().map(|text| text.chars().take(REQUEST_LIMIT).collect());
     }
     Plan { status, requeue }
+}
+
+/// `Ready` of a workspace that was ready when the API was asked last, where only a place in the budget is waited for. How old
+/// that is by now is said of each connector.
+fn waits_for_a_place(o: &Observed) -> Option<&Condition> {
+    let unchanged = o.status.observed_generation == Some(o.generation)
+        && o.verdict.as_ref().is_none_or(|verdict| verdict.changed.is_none());
+    let ready = conditions::find(&o.status.conditions, READY)?;
+    Some(ready).filter(|ready| o.no_place && unchanged && ready.status == "True")
 }
 
 /// What the identity and a deletion add.
@@ -215,6 +231,7 @@ mod tests {
             status: WorkspaceStatus::default(),
             requested_at: None,
             outcome,
+            no_place: false,
             orphans: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
         }
@@ -251,6 +268,36 @@ mod tests {
         assert_eq!(find(&status.conditions, READY).unwrap().reason, "Forbidden");
         let after = plan(&Observed { status, ..observed(listed(None)) }).status;
         assert!(is_true(&after.conditions, READY));
+    }
+
+    #[test]
+    fn a_poll_that_finds_no_place_in_the_budget_says_nothing_new_of_a_workspace_that_is_ready() {
+        let full =
+            || Blocked { retry: Some(Duration::from_secs(40)), ..Blocked::new(Reason::RateLimited, "full") };
+        let status = plan(&observed(listed(None))).status;
+        let waiting = |status: &WorkspaceStatus| Observed {
+            status: status.clone(),
+            no_place: true,
+            requested_at: Some("now".to_owned()),
+            ..observed(Err(full()))
+        };
+        let after = plan(&waiting(&status));
+        assert_eq!(
+            (after.status, after.requeue),
+            (status.clone(), Some(Duration::from_secs(40))),
+            "nor is the request met"
+        );
+        let reason = |o: &Observed| find(&plan(o).status.conditions, READY).unwrap().reason.clone();
+        assert_eq!(
+            reason(&Observed { no_place: false, ..waiting(&status) }),
+            "RateLimited",
+            "the API said so"
+        );
+        assert_eq!(reason(&Observed { generation: 4, ..waiting(&status) }), "RateLimited", "another spec");
+        let never = waiting(&WorkspaceStatus::default());
+        assert_eq!(reason(&never), "RateLimited", "it was never ready");
+        let deleting = Observed { deleting: true, ..waiting(&status) };
+        assert_eq!(reason(&deleting), "Deleting");
     }
 
     #[test]
