@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
-use super::ledger::{self, Denied, Slots};
+use super::ledger::{self, Denied, Ending, Slots};
 use super::turns::{self, Turns, Wish};
 use super::workspace::AnyWorkspace;
 use super::{Context, Error, Kept};
@@ -63,7 +63,7 @@ enum Change {
     /// A claim that is there.
     Renew(Box<Claim>, WorkspaceId),
     /// The one of that nonce, as it was written then.
-    Close(String, Timestamp),
+    Close(String, Timestamp, Ending),
 }
 
 enum Reply {
@@ -125,12 +125,13 @@ pub(super) async fn open(
 pub(super) async fn close(
     nonce: &str,
     claimed_at: Timestamp,
+    ending: Ending,
     key: &WorkspaceKey,
     ctx: &Context,
 ) -> Result<Option<Kept>, Error> {
     let Some(kept) = Kept::known(key, ctx).await? else { return Ok(None) };
     let holder = kept.holder_key();
-    let change = Change::Close(nonce.to_owned(), claimed_at);
+    let change = Change::Close(nonce.to_owned(), claimed_at, ending);
     match ctx.claim_writer(&holder).submit(change, &holder, ctx).await? {
         Reply::Closed(written) => {
             ctx.claims_seen.lock().retain(|(seen, _), _| seen != nonce);
@@ -311,7 +312,9 @@ impl ClaimWriter {
     ) -> Vec<Option<Denied>> {
         let now = crate::clock::now();
         let closed = changes.iter().map(|change| match change {
-            Change::Close(nonce, claimed_at) => ledger::close(status, nonce, *claimed_at).err(),
+            Change::Close(nonce, claimed_at, ending) => {
+                ledger::end(status, nonce, *claimed_at, *ending).err()
+            }
             Change::Open(..) | Change::Renew(..) => None,
         });
         let closed = closed.collect::<Vec<_>>();

@@ -63,6 +63,8 @@ pub(super) const CONNECTED: &str = "Connected";
 pub(super) const RISK_ACCEPTABLE: &str = "RiskAcceptable";
 /// Condition type of a workspace: today's key did not show yet what was made with a former one. Present only while true.
 pub(super) const IDENTITY_CHANGED: &str = "IdentityChanged";
+/// Condition type of a workspace: a create that was given up for lost made a connector after all. Present only while true.
+pub(super) const DUPLICATED: &str = "Duplicated";
 /// Condition type of a Scan, as a Job has it: it ended well.
 pub(super) const COMPLETE: &str = "Complete";
 /// Condition type of a Scan, as a Job has it: it did not end well.

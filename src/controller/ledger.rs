@@ -18,6 +18,8 @@ pub(super) const CLOCK_DIFFERENCE: Duration = Duration::from_secs(45);
 pub(super) const SETTLED_AFTER: Duration =
     Duration::from_secs(LEASE.as_secs() + REQUEST_LIMIT.as_secs() + CLOCK_DIFFERENCE.as_secs());
 
+/// Most lost creates that are remembered. The schema allows as many.
+const LOST_LIMIT: usize = 64;
 /// Most claims that are open in one workspace. The schema allows as many.
 const OPEN_LIMIT: usize = 256;
 /// How long a minute's creates count: until its last second has left the hour.
@@ -88,6 +90,33 @@ pub(super) fn close(status: &mut WorkspaceStatus, nonce: &str, claimed_at: Times
         return Err(Denied::Conflict);
     }
     status.claims.retain(|claim| claim.nonce != nonce);
+    Ok(())
+}
+
+/// How a claim ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    /// What became of it is put down, or nothing was sent under it.
+    Settled,
+    /// Its create's answer was lost, and no trace of it was found in time.
+    Lost,
+}
+
+/// As [`close`], and remembers a create that is given up for lost, the newest of them.
+///
+/// # Errors
+/// Those of [`close`].
+pub(super) fn end(
+    status: &mut WorkspaceStatus,
+    nonce: &str,
+    claimed_at: Timestamp,
+    ending: Ending,
+) -> Result<(), Denied> {
+    let lost = status.claims.iter().find(|claim| claim.nonce == nonce && ending == Ending::Lost).cloned();
+    close(status, nonce, claimed_at)?;
+    status.lost_creates.extend(lost);
+    let surplus = status.lost_creates.len().saturating_sub(LOST_LIMIT);
+    status.lost_creates.drain(..surplus);
     Ok(())
 }
 
@@ -225,6 +254,24 @@ mod tests {
         assert_eq!(status.claims.len(), 1);
         close(&mut status, "nonce-a-lake", at(30)).unwrap();
         assert_eq!(close(&mut status, "nonce-a-lake", at(0)), Ok(()), "one that is gone is closed");
+    }
+
+    #[test]
+    fn only_what_is_given_up_for_lost_is_remembered_and_of_that_the_newest() {
+        let mut status = WorkspaceStatus::default();
+        open(&mut status, claim("a", "lake"), 1000, at(0)).unwrap();
+        end(&mut status, "nonce-a-lake", at(0), Ending::Settled).unwrap();
+        end(&mut status, "nonce-a-lake", at(0), Ending::Lost).unwrap();
+        assert_eq!(status.lost_creates, [], "one that is closed already says nothing");
+        for n in 0..=LOST_LIMIT {
+            let subject = n.to_string();
+            open(&mut status, claim("a", &subject), 1000, at(0)).unwrap();
+            let nonce = format!("nonce-a-{subject}");
+            assert_eq!(end(&mut status, &nonce, at(1), Ending::Lost), Err(Denied::Conflict), "renewed since");
+            end(&mut status, &nonce, at(0), Ending::Lost).unwrap();
+        }
+        assert_eq!((status.claims.len(), status.lost_creates.len()), (0, LOST_LIMIT));
+        assert_eq!(status.lost_creates[0].subject, "1");
     }
 
     #[test]

@@ -87,6 +87,8 @@ reasons! {
     ListTooShort,
     /// A claim's owner is gone, and what became of its create was looked for.
     ClaimOrphaned,
+    /// A create that was given up for lost made a connector after all.
+    LateTwin,
     /// The credential or endpoint is not the one that the id was made under.
     IdentityChanged,
     /// No connection test has run yet.

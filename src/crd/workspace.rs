@@ -200,6 +200,11 @@ pub struct WorkspaceStatus {
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// Creates whose answer was lost and of which no trace was found in time. They are kept for a day: a connector that shows up
+    /// with the marks of one is told of by the condition `Duplicated`, and is never deleted.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_creates: Vec<Claim>,
     /// The workspace of the same endpoint and credential that keeps the creates and claims of this one. This one itself, when
     /// absent.
     #[schemars(with = "WorkspaceId")]

@@ -12,7 +12,7 @@ use super::observed::Observed;
 use super::plan::{Effect, Note};
 use super::survey;
 use crate::controller::effects::{self, Subject};
-use crate::controller::ledger::Denied;
+use crate::controller::ledger::{Denied, Ending};
 use crate::controller::looks::Looker;
 use crate::controller::{Context, Error, ObjectKey, Reason};
 use crate::controller::{claims, writes};
@@ -137,12 +137,13 @@ async fn carry_out(
             }
         }
         Effect::CloseClaim { nonce, why } => {
-            let open = seen.observed.claim.as_ref().filter(|open| open.claim.nonce == nonce);
-            if let Some(open) = open {
-                pass.workspace = claims::close(&nonce, open.claim.claimed_at, &seen.key, ctx).await?;
-            }
-            pass.claimed = None;
+            close(&nonce, Ending::Settled, seen, pass, ctx).await?;
             pass.said = Some(format!("claim closed: {why}"));
+            connector
+        }
+        Effect::GiveUpClaim { nonce } => {
+            close(&nonce, Ending::Lost, seen, pass, ctx).await?;
+            pass.said = Some("claim closed: no trace of the create was found".to_owned());
             connector
         }
         Effect::Create => {
@@ -211,6 +212,22 @@ async fn carry_out(
         }
     };
     Ok(Some(kept))
+}
+
+/// Closes the claim that was seen open, if it has that nonce.
+async fn close(
+    nonce: &str,
+    ending: Ending,
+    seen: &Seen,
+    pass: &mut Pass,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let open = seen.observed.claim.as_ref().filter(|open| open.claim.nonce == nonce);
+    if let Some(open) = open {
+        pass.workspace = claims::close(nonce, open.claim.claimed_at, ending, &seen.key, ctx).await?;
+    }
+    pass.claimed = None;
+    Ok(())
 }
 
 /// Puts a status down, says what it records, and forgets what does not hold under it.
@@ -460,29 +477,6 @@ impl Note {
             }
             Self::Abandoned(None) => (Reason::Deleting, "let go without asking the API".to_owned()),
             Self::NothingThere => (Reason::Deleting, "there was nothing at the API to delete".to_owned()),
-        }
-    }
-}
-
-impl Effect {
-    /// How metrics call it.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Record { .. } => "record",
-            Self::AddFinalizer => "add_finalizer",
-            Self::Annotate { .. } => "annotate",
-            Self::List => "list",
-            Self::Claim(_) => "claim",
-            Self::Bind { .. } => "bind",
-            Self::CloseClaim { .. } => "close_claim",
-            Self::DropFinalizer => "drop_finalizer",
-            Self::Survey { .. } => "survey",
-            Self::Create => "create",
-            Self::Test(_) => "test",
-            Self::Read(_) => "read",
-            Self::Delete(_) => "delete",
-            Self::ConfirmGone(_) => "confirm_gone",
-            Self::Release { .. } => "release",
         }
     }
 }

@@ -78,6 +78,11 @@ pub(super) enum Effect {
         /// Why.
         why: &'static str,
     },
+    /// Close a claim of whose create no trace was found, and remember it.
+    GiveUpClaim {
+        /// Which.
+        nonce: String,
+    },
     /// POST the connector, under the claim that this pass opened.
     Create,
     /// Test the connection.
@@ -93,6 +98,30 @@ pub(super) enum Effect {
         /// What is said about it.
         note: Note,
     },
+}
+
+impl Effect {
+    /// How metrics call it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Record { .. } => "record",
+            Self::AddFinalizer => "add_finalizer",
+            Self::Annotate { .. } => "annotate",
+            Self::List => "list",
+            Self::Claim(_) => "claim",
+            Self::Bind { .. } => "bind",
+            Self::CloseClaim { .. } => "close_claim",
+            Self::GiveUpClaim { .. } => "give_up_claim",
+            Self::DropFinalizer => "drop_finalizer",
+            Self::Survey { .. } => "survey",
+            Self::Create => "create",
+            Self::Test(_) => "test",
+            Self::Read(_) => "read",
+            Self::Delete(_) => "delete",
+            Self::ConfirmGone(_) => "confirm_gone",
+            Self::Release { .. } => "release",
+        }
+    }
 }
 
 /// Something worth an event.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::observe::{Pass, Seen};
 use super::plan::Effect;
 use crate::controller::effects::{self, Subject};
-use crate::controller::ledger::Denied;
+use crate::controller::ledger::{Denied, Ending};
 use crate::controller::{Context, Error};
 use crate::controller::{claims, writes};
 use crate::crd::{SCAN_ANNOTATION, Scan, ScanStatus};
@@ -99,7 +99,7 @@ async fn carry_out(
         Effect::CloseClaim(nonce) => {
             let open = seen.observed.claim.as_ref().filter(|(claim, _)| claim.nonce == nonce);
             if let (Some(key), Some((claim, _))) = (&seen.key, open) {
-                pass.workspace = claims::close(&nonce, claim.claimed_at, key, ctx).await?;
+                pass.workspace = claims::close(&nonce, claim.claimed_at, Ending::Settled, key, ctx).await?;
             }
             pass.claimed = None;
         }

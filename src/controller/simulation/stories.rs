@@ -184,3 +184,36 @@ fn a_claim_is_closed_on_the_workspace_that_is_there_and_not_on_the_one_that_was_
         assert_eq!(world.api.alive().len(), 1);
     });
 }
+
+#[test]
+fn a_create_that_is_carried_out_after_it_was_given_up_for_lost_is_told_of_and_what_it_made_stays() {
+    in_virtual_time(1, async {
+        let mut world = two_leaders().await;
+        world.begin(0, "connectors", "lake").await;
+        world.serve_until(0, is("POST", Server::Api, "/connectors")).await;
+        // The one dies, and its request is on its way for longer than is reckoned with.
+        world.wire.lock().ops.clear();
+        world.replicas.remove(0);
+        for _ in 0..2 {
+            world.look(0).await;
+            world.begin(0, "connectors", "lake").await;
+            world.serve(0, |_| false).await;
+            world.advance(SETTLED_AFTER + Duration::from_secs(1)).await;
+        }
+        assert_eq!(world.api.alive().len(), 1, "created again:\n{}", world.trace.join("\n"));
+        let (id, item) =
+            world.api.items.first_key_value().map(|(id, item)| (id.clone(), item.clone())).unwrap();
+        world.api.plant("conn-late", &item.name, item.config, crate::clock::now());
+        world.look(0).await;
+        let key = ("workspaces".to_owned(), "team".to_owned(), "ws".to_owned());
+        let told = world.cluster.objects[&key]["status"].to_string();
+        let both = format!("made 1 connector (conn-late beside that of Connector team/lake, which has {id})");
+        assert!(told.contains("LateTwin") && told.contains(&both), "{told}");
+        world.calm().await;
+        world.assert_sound();
+        assert_eq!(world.api.alive().len(), 2, "nothing is deleted");
+        world.api.lose("conn-late");
+        world.look(0).await;
+        assert!(!world.cluster.objects[&key]["status"].to_string().contains("LateTwin"));
+    });
+}

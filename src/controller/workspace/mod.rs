@@ -7,10 +7,11 @@ mod object;
 mod observe;
 mod orphans;
 mod plan;
+mod twins;
 
 use std::time::Duration;
 
-use crate::controller::conditions::{READY, find};
+use crate::controller::conditions::{DUPLICATED, READY, find};
 use crate::controller::{Context, Error, Leadership, Link, Reason, ledger};
 use crate::crd::{Connector, WorkspaceKey, WorkspaceStatus};
 
@@ -230,9 +231,13 @@ async fn write(
         return Ok(());
     }
     let mut status = fresh.status();
+    let duplicated = |status: &WorkspaceStatus| {
+        find(&status.conditions, DUPLICATED).map(|condition| condition.message.clone())
+    };
+    let told = duplicated(&status);
     let old_ready = find(&status.conditions, READY).map(|ready| (ready.status.clone(), ready.reason.clone()));
     for orphan in orphans {
-        ledger::close(&mut status, &orphan.nonce, orphan.claimed_at)
+        ledger::end(&mut status, &orphan.nonce, orphan.claimed_at, orphan.ending)
             .map_err(|_| Error::Conflict { what: "the workspace" })?;
     }
     let WorkspaceStatus {
@@ -242,6 +247,7 @@ async fn write(
         identity,
         creates: _,
         claims: _,
+        lost_creates,
         keeper: _,
         members: _,
         former_identities,
@@ -250,6 +256,9 @@ async fn write(
         waiting,
         last_handled_reconcile_at,
     } = said;
+    // Others were given up for lost meanwhile.
+    let seen = workspace.status().lost_creates;
+    status.lost_creates.retain(|lost| !seen.contains(lost) || lost_creates.contains(lost));
     (status.observed_generation, status.conditions) = (observed_generation, conditions);
     (status.connectors, status.identity) = (connectors, identity);
     (status.former_identities, status.retired_identities) = (former_identities, retired_identities);
@@ -258,6 +267,7 @@ async fn write(
     if status == fresh.status() {
         return Ok(());
     }
+    let twins = duplicated(&status).filter(|now| told.as_ref() != Some(now));
     let new_ready = find(&status.conditions, READY).cloned();
     let reference = fresh.reference();
     fresh.write_status(&ctx.client, status).await?;
@@ -265,6 +275,10 @@ async fn write(
         ctx.claims_seen.lock().retain(|(seen, _), _| *seen != orphan.nonce);
         tracing::warn!(workspace = %key, "{}", orphan.report);
         ctx.say(&reference, true, Reason::ClaimOrphaned, "Reconcile", orphan.report.clone()).await;
+    }
+    if let Some(twins) = twins {
+        tracing::warn!(workspace = %key, "{twins}");
+        ctx.say(&reference, true, Reason::LateTwin, "Reconcile", twins).await;
     }
     if let Some(ready) = new_ready
         && old_ready != Some((ready.status.clone(), ready.reason.clone()))

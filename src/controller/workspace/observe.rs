@@ -13,6 +13,7 @@ use super::identity::{self as identities, Bound, Evidence, Verdict};
 use super::needs;
 use super::orphans::{self, Orphan};
 use super::plan::{Listed, Observed};
+use super::twins;
 use crate::controller::connector::digest;
 use crate::controller::registry::Entry;
 use crate::controller::{Blocked, Context, Error, Kept, Link, Reason, secret};
@@ -149,6 +150,12 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         (Some(remote), Some(listing)) => orphans::find(workspace, &entry, remote, listing, ctx).await?,
         _ => Vec::new(),
     };
+    let lookout = match (&entry.remote, &list) {
+        (Some(remote), Some(listing)) if listing.alarm.is_none() => {
+            Some(twins::look_out(workspace, &entry, remote, listing, ctx))
+        }
+        _ => None,
+    };
     let observed = Observed {
         title: key.to_string(),
         today: entry.identity.clone(),
@@ -162,6 +169,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
         outcome,
         no_place,
         orphans: orphans.iter().map(|orphan| orphan.nonce.clone()).collect(),
+        lookout,
         now: crate::clock::now(),
     };
     Ok(Seen { observed, orphans, entry, changed })

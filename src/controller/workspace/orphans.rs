@@ -10,7 +10,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use super::{AnyWorkspace, observe};
-use crate::controller::ledger::SETTLED_AFTER;
+use crate::controller::ledger::{Ending, SETTLED_AFTER};
 use crate::controller::registry::Entry;
 use crate::controller::{Context, Error, connector};
 use crate::crd::{Claim, ClaimKind, Connector, Scan};
@@ -26,6 +26,8 @@ pub(super) struct Orphan {
     pub nonce: String,
     /// When it was written as it was seen.
     pub claimed_at: Timestamp,
+    /// Whether its create left a trace.
+    pub ending: Ending,
     /// What is said about it.
     pub report: String,
 }
@@ -54,6 +56,7 @@ pub(super) async fn find(
             continue;
         }
         let owner = format!("{}/{}", claim.namespace, claim.name);
+        let mut ending = Ending::Settled;
         let report = match claim.kind {
             ClaimKind::Scan => {
                 format!("a scan of {} may have been started for Scan {owner}, which is gone", claim.subject)
@@ -77,6 +80,7 @@ pub(super) async fn find(
                 );
                 let ids = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 if ids.is_empty() {
+                    ending = Ending::Lost;
                     format!("a create for Connector {owner}, which is gone, had no effect")
                 } else {
                     format!(
@@ -86,13 +90,13 @@ pub(super) async fn find(
                 }
             }
         };
-        orphans.push(Orphan { nonce: claim.nonce.clone(), claimed_at: claim.claimed_at, report });
+        orphans.push(Orphan { nonce: claim.nonce.clone(), claimed_at: claim.claimed_at, ending, report });
     }
     Ok(orphans)
 }
 
 /// Whether today's key reaches the API workspace that the claim was made in.
-fn reaches(claim: &Claim, workspace: &AnyWorkspace, entry: &Entry, remote: &Remote) -> bool {
+pub(super) fn reaches(claim: &Claim, workspace: &AnyWorkspace, entry: &Entry, remote: &Remote) -> bool {
     let known = |digest: &String| entry.identity.as_ref() == Some(digest) || entry.former.contains(digest);
     match &claim.member {
         None => known(&claim.identity),

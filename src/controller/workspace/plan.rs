@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::identity::{Changed, Verdict, short};
-use crate::controller::conditions::{self, IDENTITY_CHANGED, READY, RECONCILING, STALLED, Truth, Wanted};
+use super::twins::Lookout;
+use crate::controller::conditions::{
+    self, DUPLICATED, IDENTITY_CHANGED, READY, RECONCILING, STALLED, Truth, Wanted,
+};
 use crate::controller::{Blocked, Reason};
 use crate::crd::{IDENTITY_ACKNOWLEDGED_ANNOTATION, WorkspaceStatus};
 use crate::remote::Alarm;
@@ -43,6 +46,8 @@ pub(super) struct Observed {
     pub no_place: bool,
     /// Nonces of claims whose owner is gone for good.
     pub orphans: Vec<String>,
+    /// What a list that is believed says of creates that were given up for lost; none if there was no such list.
+    pub lookout: Option<Lookout>,
     /// The wall clock.
     pub now: Timestamp,
 }
@@ -112,7 +117,11 @@ pub(super) fn plan(o: &Observed) -> Plan {
             )
         }
     };
-    let wanted = verdict_and_end(o, &mut status, wanted);
+    let mut wanted = verdict_and_end(o, &mut status, wanted);
+    wanted.extend(duplicated(o));
+    if let Some(lookout) = &o.lookout {
+        status.lost_creates.retain(|claim| !lookout.forgotten.contains(&claim.nonce));
+    }
     status.conditions = conditions::write(&o.status.conditions, wanted, o.generation, o.now);
     status.observed_generation = Some(o.generation);
     if o.requested_at.is_some() && waits.is_none() {
@@ -130,6 +139,20 @@ fn waits_for_a_place(o: &Observed) -> Option<&Condition> {
         && o.verdict.as_ref().is_none_or(|verdict| verdict.changed.is_none());
     let ready = conditions::find(&o.status.conditions, READY)?;
     Some(ready).filter(|ready| o.no_place && unchanged && ready.status == "True")
+}
+
+/// The connectors that nobody asked for twice. What a list showed holds until the next one.
+fn duplicated(o: &Observed) -> Option<Wanted> {
+    let message = match &o.lookout {
+        None => conditions::find(&o.status.conditions, DUPLICATED)?.message.clone(),
+        Some(Lookout { twins, .. }) if twins.is_empty() => return None,
+        Some(Lookout { twins, .. }) => format!(
+            "the API carried out creates that had been given up for lost, and made {}: delete at the API what is not needed; it is \
+             never deleted from here",
+            named(twins, "connector")
+        ),
+    };
+    Some(Wanted { kind: DUPLICATED, truth: Truth::True, reason: Reason::LateTwin, message })
 }
 
 /// What the identity and a deletion add.
@@ -233,6 +256,7 @@ mod tests {
             outcome,
             no_place: false,
             orphans: Vec::new(),
+            lookout: Some(Lookout::default()),
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -298,6 +322,40 @@ mod tests {
         assert_eq!(reason(&never), "RateLimited", "it was never ready");
         let deleting = Observed { deleting: true, ..waiting(&status) };
         assert_eq!(reason(&deleting), "Deleting");
+    }
+
+    #[test]
+    fn a_late_twin_is_told_of_until_a_list_shows_that_it_is_gone_and_the_workspace_stays_ready() {
+        let twins = vec!["conn-9 beside that of Connector team/lake, which has conn-3".to_owned()];
+        let lookout = Some(Lookout { twins, forgotten: Vec::new() });
+        let shown = plan(&Observed { lookout: lookout.clone(), ..observed(listed(None)) }).status;
+        assert!(is_true(&shown.conditions, READY));
+        let told = find(&shown.conditions, DUPLICATED).unwrap();
+        assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "LateTwin"));
+        assert!(told.message.contains(
+            "made 1 connector (conn-9 beside that of Connector team/lake, which has conn-3): delete"
+        ));
+        let again = Observed { status: shown.clone(), lookout, ..observed(listed(None)) };
+        assert_eq!(plan(&again).status, shown, "nothing to write the second time");
+        let away = Err(Blocked::new(Reason::ApiUnavailable, "away"));
+        let unread = plan(&Observed { status: shown.clone(), lookout: None, ..observed(away) }).status;
+        assert!(is_true(&unread.conditions, DUPLICATED) && !is_true(&unread.conditions, READY));
+        let gone = plan(&Observed { status: unread, ..observed(listed(None)) }).status;
+        assert!(find(&gone.conditions, DUPLICATED).is_none());
+    }
+
+    #[test]
+    fn of_lost_creates_only_those_go_of_which_nothing_is_expected_any_more() {
+        let claim = |nonce: &str| -> crate::crd::Claim {
+            serde_json::from_value(serde_json::json!({ "kind": "Connector", "namespace": "team", "name": "lake", "uid": "u",
+                "nonce": nonce, "claimedAt": "2027-01-15T08:00:00Z", "identity": "i", "subject": "team.lake" }))
+            .unwrap()
+        };
+        let status =
+            WorkspaceStatus { lost_creates: vec![claim("a"), claim("b")], ..WorkspaceStatus::default() };
+        let lookout = Some(Lookout { twins: Vec::new(), forgotten: vec!["a".to_owned()] });
+        let after = plan(&Observed { status, lookout, ..observed(listed(None)) }).status;
+        assert_eq!(after.lost_creates, [claim("b")]);
     }
 
     #[test]

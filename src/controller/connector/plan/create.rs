@@ -364,7 +364,7 @@ pub(super) fn after_lost_answer(o: &Observed) -> Plan {
                 Reason::Creating,
                 "the create whose answer was lost had no effect; creating again",
             );
-            Plan::act(o, Effect::CloseClaim { nonce, why: "no trace of the create was found" }, outlook)
+            Plan::act(o, Effect::GiveUpClaim { nonce }, outlook)
         }
     }
 }

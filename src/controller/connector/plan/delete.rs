@@ -141,9 +141,7 @@ fn nothing_known(o: &Observed) -> Plan {
             );
             Outlook::stalled(Reason::CreateOutcomeAmbiguous, message).again_in(LOOK_AGAIN).settle(o)
         }
-        Recovery::Nothing(nonce) => {
-            Plan::act(o, Effect::CloseClaim { nonce, why: "no trace of the create was found" }, looking())
-        }
+        Recovery::Nothing(nonce) => Plan::act(o, Effect::GiveUpClaim { nonce }, looking()),
     }
 }
 

@@ -6,11 +6,11 @@ use connectors_api::wire::{ConfigMatch, ConnectorId, readable_config_matches};
 use jiff::Timestamp;
 
 use super::fixture;
-use super::world::{World, since};
+use super::world::{Pass, World, since};
 use crate::controller::conditions::{CONNECTED, find};
-use crate::controller::connector::observed::{Facts, Request, Survey};
+use crate::controller::connector::observed::{Facts, OpenClaim, Request, Survey};
 use crate::controller::connector::plan::Note;
-use crate::controller::ledger::{self, LEASE};
+use crate::controller::ledger::{self, Ending, LEASE};
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, DeletionPolicy, Origin, ReplacementPhase};
 
 impl World {
@@ -44,7 +44,14 @@ impl World {
     }
 
     /// A claim is closed when what was made under it is in the status, or when nothing was, and nothing can appear.
-    pub(super) fn check_close(&self, nonce: &str) {
+    /// Closes the claim that was seen open.
+    pub(super) fn close(&mut self, nonce: &str, open: Option<OpenClaim>, ending: Ending, pass: &mut Pass) {
+        self.check_close(nonce);
+        ledger::end(&mut self.ledger, nonce, open.unwrap().claim.claimed_at, ending).unwrap();
+        pass.claimed = None;
+    }
+
+    fn check_close(&self, nonce: &str) {
         let sent = self.posts.iter().any(|post| post.nonce == nonce);
         let lets_go =
             self.object.deleting && (self.object.abandon || self.policy() == DeletionPolicy::Retain);

@@ -33,6 +33,7 @@ fn a_connector_whose_creates_answer_was_lost_is_found_and_not_made_again() {
     assert_eq!(world.posts.len(), 1);
     assert_eq!(world.log[..4], ["list", "record", "annotate", "close"]);
     world.assert_one_and_ready();
+    assert_eq!(world.ledger.lost_creates, []);
     assert!(world.status.sent.is_some(), "what it was given is taken from today");
 }
 
@@ -55,6 +56,8 @@ fn one_that_cannot_appear_any_more_is_made_again_and_not_before() {
     assert!(world.posts[1].claimed_at.duration_since(sent_at) >= settled() - SignedDuration::from_secs(3));
     assert_ne!(world.posts[0].nonce, world.posts[1].nonce);
     world.assert_one_and_ready();
+    let lost = world.ledger.lost_creates.iter().map(|claim| &claim.nonce).collect::<Vec<_>>();
+    assert_eq!(lost, [&world.posts[0].nonce], "what it may still make is looked out for");
 }
 
 #[test]

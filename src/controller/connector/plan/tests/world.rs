@@ -17,7 +17,7 @@ use crate::controller::connector::observed::{
     Facts, Object, Observed, OpenClaim, Survey, Watched, WorkspaceView,
 };
 use crate::controller::connector::plan::{Effect, Plan, plan};
-use crate::controller::ledger;
+use crate::controller::ledger::{self, Ending};
 use crate::crd::{Claim, ClaimKind, ConnectorStatus, WorkspaceKey, WorkspaceStatus};
 use crate::remote::{Alarm, Fault, FaultKind, Item, Listing, Observation, Sight};
 
@@ -38,7 +38,7 @@ pub(super) struct Memory {
 #[derive(Default)]
 pub(super) struct Pass {
     pub facts: Facts,
-    claimed: Option<(String, Timestamp)>,
+    pub claimed: Option<(String, Timestamp)>,
 }
 
 pub(super) struct World {
@@ -331,12 +331,8 @@ impl World {
                 self.write(ConnectorStatus { claim: Some(nonce), ..self.status.clone() });
                 pass.facts.bound = true;
             }
-            Effect::CloseClaim { nonce, why: _ } => {
-                self.check_close(&nonce);
-                let claimed_at = observed.claim.map(|open| open.claim.claimed_at).unwrap();
-                ledger::close(&mut self.ledger, &nonce, claimed_at).unwrap();
-                pass.claimed = None;
-            }
+            Effect::CloseClaim { nonce, why: _ } => self.close(&nonce, observed.claim, Ending::Settled, pass),
+            Effect::GiveUpClaim { nonce } => self.close(&nonce, observed.claim, Ending::Lost, pass),
             Effect::Create => {
                 let request = request.unwrap();
                 let claim = self.check_create(&request, pass.claimed.as_ref());
@@ -488,7 +484,7 @@ fn name(effect: &Effect) -> &'static str {
         Effect::List => "list",
         Effect::Claim(_) => "claim",
         Effect::Bind { .. } => "bind",
-        Effect::CloseClaim { .. } => "close",
+        Effect::CloseClaim { .. } | Effect::GiveUpClaim { .. } => "close",
         Effect::DropFinalizer => "drop",
         Effect::Survey { .. } => "survey",
         Effect::Create => "create",

@@ -257,7 +257,9 @@ impl Model {
                 Next::Claim(Entry { claim: (*claim).into(), age: 0, renewals: 0, posted: false })
             }
             Some(Effect::Bind { nonce }) => Next::Bind(nonce.into()),
-            Some(Effect::CloseClaim { nonce, .. }) => Next::CloseClaim(nonce.into()),
+            Some(Effect::CloseClaim { nonce, .. } | Effect::GiveUpClaim { nonce }) => {
+                Next::CloseClaim(nonce.into())
+            }
             Some(Effect::Create) => Next::Create,
             Some(Effect::Test(id)) => Next::Test(there(&id)),
             Some(Effect::Read(id)) => Next::Read(there(&id)),
