@@ -18,7 +18,7 @@ use testbed::{Aws, ClusterOptions, Operator, OperatorOptions, Server, TestCluste
 use tokio::sync::OnceCell;
 
 /// How long a test waits for what has to happen. Far above what it takes, for busy machines.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The really started parts.
 pub(crate) struct Parts {

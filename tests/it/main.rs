@@ -6,6 +6,7 @@
 mod adoption;
 mod bad_input;
 mod differential;
+mod kstatus;
 mod lab;
 mod leaders;
 mod namespaced;

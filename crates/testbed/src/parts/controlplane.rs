@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use super::python::Python;
 use super::{go, step};
 use crate::cache::Cache;
-use crate::process::Spec;
 use crate::{Error, Result};
 
 const GO_MOD: &str = include_str!("../../controlplane/go.mod");
@@ -20,9 +19,6 @@ const PACKAGES: [&str; 3] = [
     "go.etcd.io/etcd/server/v3",
 ];
 
-const HINT: &str =
-    "is the Go module proxy reachable? (GOPROXY, GOFLAGS, HTTPS_PROXY, GOCACHE and GOMODCACHE are used)";
-
 /// The folder with the three programs.
 pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
     let flags = linker_flags(&kubernetes_version()?);
@@ -30,21 +26,12 @@ pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
     let entry = cache.entry("controlplane", &[GO_MOD, GO_SUM, &flags, &platform]);
     let log = entry.log();
     entry.get_or_build(|folder| {
-        let go = go::toolchain(cache, base, go_version()?)?;
-        let source = folder.join("source");
-        std::fs::create_dir(&source).map_err(Error::io(format!("create {}", source.display())))?;
-        for (name, text) in [("go.mod", GO_MOD), ("go.sum", GO_SUM), ("commands.go", COMMANDS_GO)] {
-            std::fs::write(source.join(name), text).map_err(Error::io(format!("write {name}")))?;
-        }
-        let spec = |name: &str| {
-            let spec = Spec::new(name, &go, &log).folder(&source);
-            ENVIRONMENT
-                .iter()
-                .fold(spec, |spec, (key, value)| spec.env(key, value))
-                .without_env(["GOOS", "GOARCH"])
-        };
+        let go = go::toolchain(cache, base, go::wanted(GO_MOD)?)?;
+        let files = [("go.mod", GO_MOD), ("go.sum", GO_SUM), ("commands.go", COMMANDS_GO)];
+        let source = go::source(folder, &files)?;
+        let spec = |name: &str| go::command(name, &go, &source, &log);
         let download = spec("go mod download").args(["mod", "download", "-x"]);
-        step::run("control plane: modules", download, &log, HINT, |progress, output| {
+        step::run("control plane: modules", download, &log, go::HINT, |progress, output| {
             let done =
                 output.lines().filter(|line| line.contains(".zip: 200") || line.contains(".zip (")).count();
             progress.update(&format!("{done} downloaded"));
@@ -54,7 +41,7 @@ pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
             .args(["build", "-v", "-mod=readonly", "-trimpath", "-ldflags", &flags, "-o"])
             .arg(folder)
             .args(PACKAGES);
-        step::run("control plane", compile, &log, HINT, |progress, output| {
+        step::run("control plane", compile, &log, go::HINT, |progress, output| {
             // `-v` prints the path of each package that is compiled; everything else has a space or a colon.
             let done = output.lines().filter(|line| !line.contains([' ', ':'])).count();
             progress.update_share(done, total, "packages");
@@ -64,9 +51,6 @@ pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
     })
 }
 
-/// A module of ours, whatever surrounds it; no C compiler; no other toolchain than the one that was chosen.
-const ENVIRONMENT: [(&str, &str); 3] = [("GOWORK", "off"), ("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")];
-
 /// How many packages Go's own cache does not have yet: what the build will go through.
 fn stale_packages(go: &Path, source: &Path, flags: &str) -> Result<usize> {
     let output = Command::new(go)
@@ -74,7 +58,7 @@ fn stale_packages(go: &Path, source: &Path, flags: &str) -> Result<usize> {
         .arg("{{if .Stale}}{{.ImportPath}}{{end}}")
         .args(PACKAGES)
         .current_dir(source)
-        .envs(ENVIRONMENT)
+        .envs(go::ENVIRONMENT)
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .stdin(Stdio::null())
@@ -84,7 +68,7 @@ fn stale_packages(go: &Path, source: &Path, flags: &str) -> Result<usize> {
         return Err(Error::Prepare {
             step: "control plane: listing its packages".to_owned(),
             reason: output.status.to_string(),
-            hint: HINT.to_owned(),
+            hint: go::HINT.to_owned(),
             log: source.to_path_buf(),
             tail: String::from_utf8_lossy(&output.stderr).into_owned(),
         });
@@ -114,13 +98,6 @@ fn kubernetes_version() -> Result<String> {
 
 fn required(module: &str) -> Option<String> {
     GO_MOD.lines().find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(' ').map(str::to_owned))
-}
-
-fn go_version() -> Result<&'static str> {
-    GO_MOD
-        .lines()
-        .find_map(|line| line.strip_prefix("go "))
-        .ok_or_else(|| Error::Bug("go.mod does not name a version of Go".to_owned()))
 }
 
 /// Kubernetes learns its version from the linker; kubectl refuses to talk to a server without one.

