@@ -57,7 +57,7 @@ async fn a_connector_is_created_tested_scanned_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn from_apply_to_ready_takes_five_writes_and_four_requests_and_then_none() {
+async fn from_apply_to_ready_takes_six_writes_and_four_requests_and_then_none() {
     let lab = Lab::shared("budget").await;
     let bucket = lab.bucket(1).await;
     // No poll falls between: what the API is asked is asked for this connector.
@@ -84,7 +84,7 @@ async fn from_apply_to_ready_takes_five_writes_and_four_requests_and_then_none()
         }
     }
     let asked = lab.requests().await.split_off(before);
-    assert_eq!(writes, 5, "first touch, finalizer, id, annotation, Ready");
+    assert_eq!(writes, 6, "first touch, finalizer, claim, id, annotation, Ready");
     let id = &lab.remote().await[0].id;
     let paths = [
         "GET /api/v1/connectors",
