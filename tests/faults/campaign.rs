@@ -104,8 +104,13 @@ fn plans(workload: Workload, trace: &[String], all: bool) -> Vec<Plan> {
             plans.extend(actions(step).into_iter().map(at));
             continue;
         }
-        // Every instant at which a process can die, and every answer that can be lost.
-        let dies = !(step.ends_with(": answered"));
+        // Every instant at which a process can die, and every answer that can be lost. A way as long as that of a replacement
+        // beside the old connector is tried at every third step; the campaign tries all of them.
+        let long = matches!(
+            workload,
+            Workload::CreateFirst | Workload::CreateFirstReverted | Workload::CreateFirstDeleted
+        );
+        let dies = !step.ends_with(": answered") && (!long || nth % 3 == 0);
         plans.extend(dies.then(|| at(Action::Kill)));
         let answers = step.ends_with(": sent") || step.ends_with(": received");
         plans.extend((answers && workload == Workload::Create).then(|| at(Action::AnswerLost)));
