@@ -305,6 +305,8 @@ async fn every_plan_ends_as_promised() {
         todo.retain(|plan| plan.to_string().contains(&line));
         assert!(!todo.is_empty(), "no plan has {line:?} in its line");
     }
+    // A claim that was opened for a spec that is taken back waits the longest.
+    todo.sort_by_key(|plan| plan.workload != Workload::EditAndBack);
     let mut reports = calm;
     reports.extend(run_all(todo).await);
     let failed = conclude(&reports, all).await;

@@ -11,6 +11,9 @@ use crate::rig::Rig;
 
 /// How long nothing may happen for it to count as rest: three polls.
 const REST: Duration = Duration::from_secs(4);
+/// How long rest may take. A claim that nobody needs any more is closed two minutes after it was first seen, and whoever dies
+/// as it is closed leaves it to a successor, who sees it first then.
+const RESTLESS: Duration = Duration::from_mins(5);
 
 /// What the world has to be like in the end.
 pub(crate) struct Expected {
@@ -175,7 +178,7 @@ async fn rest(rig: &Rig) -> Result<(), String> {
         if writes == rig.writes() && before == mutations() && !open {
             return Ok(());
         }
-        if begun.elapsed() > Duration::from_secs(180) {
+        if begun.elapsed() > RESTLESS {
             let calls = rig.proxy.calls();
             let last: Vec<String> = calls
                 .iter()
