@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use super::Blocked;
+use super::workspace::AnyWorkspace;
 use crate::crd::{WorkspaceId, WorkspaceKey};
 use crate::remote::Remote;
 
@@ -41,6 +42,28 @@ pub struct Entry {
     pub trouble: Option<Blocked>,
     /// How far apart the polls are.
     pub poll_interval: Duration,
+}
+
+impl Entry {
+    /// What a workspace object stands for before anything is known of its API.
+    pub fn blank(workspace: &AnyWorkspace) -> Self {
+        let created = workspace.meta().creation_timestamp.as_ref();
+        Self {
+            id: workspace.id(),
+            created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            deleting: workspace.is_deleting(),
+            moving: false,
+            remote: None,
+            identity: None,
+            former: Vec::new(),
+            retired: Vec::new(),
+            changed: false,
+            closed: None,
+            blocked: None,
+            trouble: None,
+            poll_interval: Duration::from_mins(1),
+        }
+    }
 }
 
 /// The workspaces that this process knows.

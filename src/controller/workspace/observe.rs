@@ -49,21 +49,7 @@ pub(super) async fn observe(workspace: &AnyWorkspace, ctx: &Context) -> Result<S
     let key = workspace.key();
     let meta = workspace.meta();
     let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name)).cloned();
-    let blank = Entry {
-        id: workspace.id(),
-        created: meta.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
-        deleting: workspace.is_deleting(),
-        moving: false,
-        remote: None,
-        identity: None,
-        former: Vec::new(),
-        retired: Vec::new(),
-        changed: false,
-        closed: None,
-        blocked: None,
-        trouble: None,
-        poll_interval: Duration::from_mins(1),
-    };
+    let blank = Entry::blank(workspace);
     let (mut list, mut no_place) = (None, false);
     let before = ctx.registry.get(&key);
     let wished = crate::duration::parse(&workspace.access().poll_interval).unwrap_or(Duration::from_mins(1));

@@ -33,21 +33,7 @@ async fn said(deleting: bool, code: u16, namespace: Value) -> Result<String, Err
     };
     let gone =
         Blocked::new(Reason::SecretNotFound, "Secret team/key is not there: create it with the key api-key");
-    let entry = Entry {
-        id: workspace.id(),
-        created: jiff::Timestamp::UNIX_EPOCH,
-        deleting: false,
-        moving: false,
-        remote: None,
-        identity: None,
-        former: Vec::new(),
-        retired: Vec::new(),
-        changed: false,
-        closed: None,
-        blocked: Some(gone),
-        trouble: None,
-        poll_interval: Duration::from_mins(1),
-    };
+    let entry = Entry { blocked: Some(gone), ..Entry::blank(&workspace) };
     let (view, _) = usable(&object, &key, Some(&workspace), Some(&entry), &ctx).await?;
     let blocked = view.unwrap_err();
     assert_eq!(blocked.reason, Reason::SecretNotFound);
