@@ -1,10 +1,14 @@
 //! How tools that know nothing of our kinds see our objects: kstatus, the library that Flux reads them with, and
 //! `kubectl wait` are asked about each kind in each phase. `observedGeneration` is right at each step.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
-use testbed::{Parts, Verdict};
+use testbed::{Kstatus, Verdict};
 
 use crate::lab::{Lab, PATIENCE};
+
+static KSTATUS: LazyLock<Kstatus> = LazyLock::new(|| Kstatus::prepare().unwrap());
 
 /// One object, followed through its phases.
 struct Followed<'a> {
@@ -28,7 +32,7 @@ impl<'a> Followed<'a> {
     }
 
     fn is(&self, wanted: &str, object: &Value) -> String {
-        let Verdict { status, message } = Parts::prepare().unwrap().kstatus(object).unwrap();
+        let Verdict { status, message } = KSTATUS.verdict(object).unwrap();
         assert_eq!(status, wanted, "{} {}: {message}\n{object:#}", self.kind, self.name);
         message
     }

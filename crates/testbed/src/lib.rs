@@ -29,7 +29,7 @@ pub use aws::{AccessKey, Aws, REGION};
 pub use cluster::{ClusterOptions, Output, SharedCluster, TestCluster};
 pub use error::{Error, Result};
 pub use operator::{Operator, OperatorOptions};
-pub use parts::{Parts, Verdict};
+pub use parts::{Kstatus, Parts, Verdict};
 pub use process::{Exit, Process, Signal, Spec, tail_of};
 pub use rundir::PartDir;
 pub use server::{Server, ServerOptions};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::python::Python;
-use super::{Parts, go, step};
+use super::{go, step};
 use crate::cache::Cache;
 use crate::{Error, Result};
 
@@ -25,13 +25,28 @@ pub struct Verdict {
     pub message: String,
 }
 
-impl Parts {
+/// A program that says what kstatus makes of an object. Only tests ask it, so the demo does without.
+#[derive(Clone, Debug)]
+pub struct Kstatus {
+    /// Where it is.
+    pub program: PathBuf,
+}
+
+impl Kstatus {
+    /// The program, built first where it is not in the cache (half a minute, once per machine). Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Prepare`], each with what to do.
+    pub fn prepare() -> Result<Self> {
+        Ok(Self { program: build(&Cache::from_env()?, &Python::find()?)? })
+    }
+
     /// What kstatus says of an object as the API server has it.
     ///
     /// # Errors
     /// When the program cannot be run, or takes the value for no object.
-    pub fn kstatus(&self, object: &Value) -> Result<Verdict> {
-        ask(&self.kstatus, object)
+    pub fn verdict(&self, object: &Value) -> Result<Verdict> {
+        ask(&self.program, object)
     }
 }
 
@@ -60,8 +75,7 @@ fn ask(program: &Path, object: &Value) -> Result<Verdict> {
     }
 }
 
-/// The program.
-pub(super) fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
+fn build(cache: &Cache, base: &Python) -> Result<PathBuf> {
     let platform = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
     let entry = cache.entry("kstatus", &[GO_MOD, GO_SUM, MAIN_GO, &platform]);
     let log = entry.log();

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use crate::cache::Cache;
 use crate::{Error, Result};
 
-pub use kstatus::Verdict;
+pub use kstatus::{Kstatus, Verdict};
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -28,8 +28,6 @@ pub struct Parts {
     pub kubectl: PathBuf,
     /// A Python that has moto.
     pub python: PathBuf,
-    /// A program that says what kstatus makes of an object.
-    pub kstatus: PathBuf,
 }
 
 impl Parts {
@@ -64,7 +62,6 @@ impl Parts {
         let base = python::Python::find()?;
         let environment = base.environment(cache)?;
         let python = environment.join("bin/python");
-        let kstatus = kstatus::build(cache, &base)?;
         if let Some(folder) = assets {
             let asset = |name: &str| asset(&folder, name);
             return Ok(Self {
@@ -73,7 +70,6 @@ impl Parts {
                 kube_controller_manager: asset("kube-controller-manager").ok(),
                 kubectl: asset("kubectl")?,
                 python,
-                kstatus,
             });
         }
         let built = controlplane::build(cache, &base)?;
@@ -83,7 +79,6 @@ impl Parts {
             kube_controller_manager: Some(built.join("kube-controller-manager")),
             kubectl: environment.join("bin/kubectl"),
             python,
-            kstatus,
         })
     }
 }

@@ -7,7 +7,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::Parts;
+use testbed::{Kstatus, Parts};
 
 /// Real parts for tests and for the demo.
 #[derive(Debug, Parser)]
@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn prepare() -> testbed::Result<ExitCode> {
-    let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python, kstatus } = Parts::prepare()?;
+    let Parts { etcd, kube_apiserver, kube_controller_manager, kubectl, python } = Parts::prepare()?;
+    let kstatus = Kstatus::prepare()?.program;
     let paths = [
         Some(etcd),
         Some(kube_apiserver),
