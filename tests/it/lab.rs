@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use slimio_operator::crd::{Connector, ConnectorStatus, Scan, Workspace};
 use testbed::{Aws, ClusterOptions, Operator, OperatorOptions, Server, TestCluster};
 use tokio::sync::OnceCell;
@@ -94,6 +95,13 @@ impl Lab {
     pub(crate) async fn audited(prefix: &str, policy: &str) -> Self {
         let options = ClusterOptions { audit_policy: Some(policy.to_owned()), ..ClusterOptions::default() };
         Self::with(Arc::new(Parts::start_on(options, &[]).await), prefix).await
+    }
+
+    /// What the audit log tells of an account.
+    pub(crate) fn asked_by(&self, account: &str) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.parts.cluster.audit_log()).unwrap();
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["user"]["username"] == account).collect()
     }
 
     async fn with(parts: Arc<Parts>, prefix: &str) -> Self {
@@ -329,7 +337,7 @@ spec:
         // A request of our own, by whose id the log tells what the server calls this workspace.
         let marker = self.api.list_page(&ListQuery::default(), None).await.unwrap().request_id.unwrap();
         let log = self.parts.server.log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let requests = lines.filter(|line| line["message"] == "request").collect::<Vec<_>>();
         let end =
             requests.iter().position(|line| line["request_id"] == marker.as_str()).expect("it is in the log");

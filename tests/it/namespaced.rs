@@ -59,16 +59,15 @@ subjects: [{kind: ServiceAccount, name: held, namespace: slimio-system}]
 
 /// The requests of the operator's account: verb, resource, namespace and status.
 fn requests(lab: &Lab) -> Vec<(String, String, String, u64)> {
-    let log = std::fs::read_to_string(lab.parts.cluster.audit_log()).unwrap();
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mine = events.filter(|event| event["user"]["username"] == ACCOUNT);
-    mine.map(|event| {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let object = &event["objectRef"];
-        let (resource, namespace) = (text(&object["resource"]), text(&object["namespace"]));
-        (text(&event["verb"]), resource, namespace, event["responseStatus"]["code"].as_u64().unwrap_or(0))
-    })
-    .collect()
+    let mine = lab.asked_by(ACCOUNT);
+    mine.iter()
+        .map(|event| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let object = &event["objectRef"];
+            let (resource, namespace) = (text(&object["resource"]), text(&object["namespace"]));
+            (text(&event["verb"]), resource, namespace, event["responseStatus"]["code"].as_u64().unwrap_or(0))
+        })
+        .collect()
 }
 
 async fn until(what: &str, operator: &Operator, enough: impl AsyncFn() -> bool) {

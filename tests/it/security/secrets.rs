@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use testbed::faults::{KubeProxy, Verb};
 use testbed::{Operator, OperatorOptions};
 
@@ -19,13 +18,6 @@ rules:
   - {level: RequestResponse, users: ['system:serviceaccount:slimio-system:watched'], resources: [{group: '', resources: [secrets]}]}
   - {level: None}
 ";
-
-/// The operator's requests for Secrets, as the API server put them down.
-fn audited(lab: &Lab) -> Vec<Value> {
-    let log = std::fs::read_to_string(lab.parts.cluster.audit_log()).unwrap();
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter(|event| event["user"]["username"] == ACCOUNT).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_watched_by_their_metadata_and_only_those_that_are_named_are_read() {
@@ -59,7 +51,7 @@ async fn secrets_are_watched_by_their_metadata_and_only_those_that_are_named_are
     lab.until_reason("a", "ConnectionTestFailed").await;
     operator.stop().await.unwrap();
 
-    let events = audited(&lab);
+    let events = lab.asked_by(ACCOUNT);
     let (mut read, mut listed, mut watched) = (0, 0, 0);
     for event in &events {
         let object = &event["objectRef"];
